@@ -66,20 +66,20 @@ class RejectionReason(StrEnum):
 _EXPLANATION = {
     RejectionReason.NO_IMAGE: "The study has no CT or MR series that can be measured; route one.",
     RejectionReason.LOCALIZER: "Only localizers or too few slices arrived; route the full axial series.",
-    RejectionReason.DERIVED: "Only derived images (MPR, MIP, subtraction) arrived; route the original series.",
+    RejectionReason.DERIVED: "Only derived images (MPR, MIP, subtraction) arrived; route the originals.",
     RejectionReason.ORIENTATION: "The series is not axial; route an axial series.",
     RejectionReason.THICKNESS: "The slice spacing is above the limit of the model; route thinner slices.",
     RejectionReason.GAP: "Slices are missing, duplicated or unevenly spaced; send the whole series again.",
     RejectionReason.MIXED_GEOMETRY: "Slices of one series differ in size, pixel spacing or orientation.",
     RejectionReason.TILT: "The gantry was tilted; the volume would be sheared.",
-    RejectionReason.HOUNSFIELD: "Intensities of the lesion are no plausible Hounsfield units; check Rescale Intercept.",
+    RejectionReason.HOUNSFIELD: "The intensities are no plausible Hounsfield units; check Rescale Intercept.",
     RejectionReason.NO_FRAME_OF_REFERENCE: "The series has no Frame of Reference UID and cannot be reported.",
     RejectionReason.PIXELS: "The pixel data cannot be read.",
     RejectionReason.SYNTAX: "The transfer syntax of the images is not supported.",
     RejectionReason.NO_LESION: "No lesion is outlined: send a SEG or RTSTRUCT with a lesion for this series.",
     RejectionReason.MASK_GRID: "The outline does not lie on the grid of the image series it refers to.",
     RejectionReason.LESION_TOO_SMALL: "Every outlined lesion is too small to be measured.",
-    RejectionReason.SEVERAL_PATIENTS: "The study holds images of more than one patient; correct it in the PACS.",
+    RejectionReason.SEVERAL_PATIENTS: "The study is of more than one patient; correct it in the PACS.",
     RejectionReason.INCOMPLETE: "The study did not become complete within the time limit.",
 }
 
@@ -235,7 +235,7 @@ class OutlineSource:
     label: str = field(repr=False)
     """Segment Label or ROI Name: free text from outside; escape it wherever it shows."""
     algorithm_type: str
-    """Segment Algorithm Type (0062,0008) or ROI Generation Algorithm: MANUAL, SEMIAUTOMATIC, AUTOMATIC or ''."""
+    """(0062,0008) or ROI Generation Algorithm: MANUAL, SEMIAUTOMATIC, AUTOMATIC or ''."""
 
     def __post_init__(self) -> None:
         _require_uids(self.sop_class_uid, self.sop_instance_uid)
@@ -362,7 +362,9 @@ class MeasuredSeries:
     """Series of the SEG or RTSTRUCT that the lesions came from."""
 
     def __post_init__(self) -> None:
-        _require_uids(self.series_instance_uid, self.frame_of_reference_uid, self.segmentation_series_instance_uid)
+        _require_uids(
+            self.series_instance_uid, self.frame_of_reference_uid, self.segmentation_series_instance_uid
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -404,7 +406,9 @@ class Score:
 
     def __post_init__(self) -> None:
         low, high = self.interval
-        _require(0.0 <= low <= self.probability <= high <= 1.0, "a probability lies in its interval in [0, 1]")
+        _require(
+            0.0 <= low <= self.probability <= high <= 1.0, "a probability lies in its interval in [0, 1]"
+        )
         _require(0.0 <= self.reference_percentile <= 100.0, "a percentile lies in [0, 100]")
         _require(set(self.conformal_set) <= {"high", "low"}, "a conformal set holds 'high' and 'low'")
 
