@@ -56,6 +56,7 @@ class RejectionReason(StrEnum):
     LESION_TOO_SMALL = "IMG-SMALL"
     SEVERAL_PATIENTS = "IMG-ID"
     INCOMPLETE = "IMG-PART"
+    FAULT = "SYS-FAULT"
 
     @property
     def explanation(self) -> str:
@@ -81,6 +82,7 @@ _EXPLANATION = {
     RejectionReason.LESION_TOO_SMALL: "Every outlined lesion is too small to be measured.",
     RejectionReason.SEVERAL_PATIENTS: "The study is of more than one patient; correct it in the PACS.",
     RejectionReason.INCOMPLETE: "The study did not become complete within the time limit.",
+    RejectionReason.FAULT: "The software failed on this study; nothing of it is lost. See the log and tell us.",
 }
 
 
@@ -264,7 +266,7 @@ class FeatureVector:
     names
         pyradiomics' names with the image type, as `original_glcm_Contrast`.
     values
-        In the same order, all finite; unit and IBSI code are `model.radiomics.definition(name)`.
+        In the same order, all finite; unit and IBSI code are `model.features.definition(name, modality)`.
     settings_digest
         SHA-256 of the extraction settings that produced them.
     """

@@ -66,3 +66,9 @@ class PeerUnavailable(HccCdsError):
     """A peer cannot be reached or is out of resources; asking again later may help."""
 
     retryable = True
+
+
+class MeasuringProcessLost(HccCdsError):
+    """The process that measured a study died, as when memory ran out."""
+
+    retryable = True

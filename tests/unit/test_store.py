@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The store on SQLite."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from cds_service.engines import create_engine
+from cds_service.store import AssessmentState, DeliveryState, Recorded, Store, WrittenReport, migrate
+from dicom_listener.instance import StoredInstance
+from model.domain import Patient, PatientKey, Rejection, RejectionReason, Study, derived_uid
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+STUDY = derived_uid("study")
+KEY = PatientKey(patient_id="0042", issuer="HOSPITAL")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    engine = create_engine(f"sqlite:///{tmp_path}/store.sqlite", busy_timeout_s=1)
+    migrate(engine)
+    return Store(engine, tmp_path)
+
+
+def instance(tmp_path: Path, name: str, *, sha256: str = "aa", study: str = STUDY) -> StoredInstance:
+    return StoredInstance(
+        study_instance_uid=study,
+        series_instance_uid=derived_uid("series"),
+        sop_instance_uid=derived_uid(name),
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        modality="CT",
+        path=tmp_path / "received" / name,
+        sha256=sha256,
+    )
+
+
+def rejection(
+    revision: int = 1, *, study: str = STUDY, study_date: date | None = date(2026, 1, 1)
+) -> Rejection:
+    return Rejection(
+        study=Study(
+            study_instance_uid=study,
+            study_date=study_date,
+            patient=Patient(key=KEY, birth_date=date(1960, 2, 3), sex="M"),
+        ),
+        revision=revision,
+        created_at=NOW,
+        reason=RejectionReason.NO_LESION,
+        detail="",
+        software_version="0",
+    )
+
+
+def test_an_instance_is_remembered_once_and_other_content_is_told_apart(store: Store, tmp_path: Path) -> None:
+    first = store.record_instance(instance(tmp_path, "a"), received_at=NOW)
+    again = store.record_instance(instance(tmp_path, "a"), received_at=NOW + timedelta(hours=1))
+    other = store.record_instance(instance(tmp_path, "a", sha256="bb"), received_at=NOW)
+
+    assert (first, again, other) == (Recorded.NEW, Recorded.SAME, Recorded.DIFFERENT)
+    assert store.instances(STUDY) == (instance(tmp_path, "a"),)
+    assert store.changed_at(STUDY) == NOW, "a repeat does not restart the quiet time"
+
+
+def test_a_study_is_opened_once_for_what_it_holds(store: Store, tmp_path: Path) -> None:
+    store.record_instance(instance(tmp_path, "a"), received_at=NOW)
+
+    first = store.open_revision(STUDY, now=NOW)
+    repeat = store.open_revision(STUDY, now=NOW)
+    store.record_instance(instance(tmp_path, "b"), received_at=NOW + timedelta(seconds=1))
+    second = store.open_revision(STUDY, now=NOW)
+
+    assert first is not None
+    assert first.revision == 1
+    assert repeat is None
+    assert second is not None
+    assert second.revision == 2
+
+
+def test_studies_that_nobody_assesses_are_found_again(store: Store, tmp_path: Path) -> None:
+    store.record_instance(instance(tmp_path, "a"), received_at=NOW)
+    later = NOW + timedelta(minutes=1)
+
+    assert store.studies_not_covered(before=later) == (STUDY,)
+    assert store.studies_not_covered(before=NOW) == (), "it is not quiet yet"
+    store.open_revision(STUDY, now=later)
+    assert store.studies_not_covered(before=later) == ()
+    store.record_instance(instance(tmp_path, "b"), received_at=later)
+    assert store.studies_not_covered(before=later + timedelta(minutes=1)) == (STUDY,)
+
+
+def test_an_outcome_is_current_only_once_published_and_until_superseded(store: Store, tmp_path: Path) -> None:
+    store.record_instance(instance(tmp_path, "a"), received_at=NOW)
+    store.open_revision(STUDY, now=NOW)
+    store.record_outcome(rejection())
+
+    assert store.current([KEY]) is None
+
+    store.publish(rejection(), now=NOW)
+    assert store.current([KEY]) == rejection()
+    assert store.state(STUDY) is AssessmentState.REJECTED
+
+    store.record_instance(instance(tmp_path, "b"), received_at=NOW + timedelta(seconds=1))
+    store.open_revision(STUDY, now=NOW)
+    store.record_outcome(rejection(2))
+    store.publish(rejection(2), now=NOW)
+    assert store.current([KEY]) == rejection(2)
+    assert store.outcome(STUDY) == rejection(2)
+
+
+def test_an_older_revision_that_ends_late_does_not_become_current(store: Store, tmp_path: Path) -> None:
+    for number, name in ((1, "a"), (2, "b")):
+        store.record_instance(instance(tmp_path, name), received_at=NOW + timedelta(seconds=number))
+        store.open_revision(STUDY, now=NOW)
+        store.record_outcome(rejection(number))
+
+    store.publish(rejection(2), now=NOW)
+    store.publish(rejection(1), now=NOW + timedelta(hours=1))
+
+    assert store.current([KEY]) == rejection(2)
+
+
+def test_the_newest_study_of_the_patient_counts_and_no_other_patient(store: Store, tmp_path: Path) -> None:
+    older, newer = derived_uid("older"), derived_uid("newer")
+    for study, day in ((newer, date(2026, 5, 1)), (older, date(2025, 5, 1))):
+        store.record_instance(instance(tmp_path, study, study=study), received_at=NOW)
+        store.open_revision(study, now=NOW)
+        store.record_outcome(rejection(study=study, study_date=day))
+        store.publish(rejection(study=study, study_date=day), now=NOW)
+
+    found = store.current([KEY])
+
+    assert found is not None
+    assert found.study.study_instance_uid == newer
+    assert store.current([PatientKey(patient_id="0042", issuer="ELSEWHERE")]) is None
+    assert store.current([PatientKey(patient_id="42", issuer="HOSPITAL")]) is None, "leading zeros count"
+    assert store.current([]) is None
+
+
+def test_a_report_leaves_the_outbox_of_one_destination_at_a_time(store: Store, tmp_path: Path) -> None:
+    report = WrittenReport(
+        sop_instance_uid=derived_uid("sr"), kind="SR-A", path=tmp_path / "reports" / "a.dcm"
+    )
+    store.record_reports(STUDY, 1, [report], ["pacs", "research"], now=NOW)
+    store.record_reports(STUDY, 1, [report], ["pacs", "research"], now=NOW)
+
+    store.record_delivery(report.sop_instance_uid, "pacs", DeliveryState.DELIVERED, reason="", now=NOW)
+    store.record_delivery(report.sop_instance_uid, "pacs", DeliveryState.PENDING, reason="late", now=NOW)
+
+    assert store.pending_reports(STUDY, 1, "pacs") == ()
+    assert store.pending_reports(STUDY, 1, "research") == (report,)
+
+
+def test_a_token_is_taken_once_until_it_expires(store: Store) -> None:
+    expires = NOW + timedelta(minutes=5)
+
+    assert store.remember("https://ehr", "1", expires, now=NOW)
+    assert not store.remember("https://ehr", "1", expires, now=NOW)
+    assert store.remember("https://other", "1", expires, now=NOW)
+
+
+def test_a_silent_worker_is_buried_once(store: Store) -> None:
+    store.beat("a", now=NOW)
+    store.beat("b", now=NOW)
+    store.beat("b", now=NOW + timedelta(minutes=2))
+
+    assert store.bury_silent_workers(before=NOW + timedelta(minutes=1)) == ("a",)
+    assert store.bury_silent_workers(before=NOW + timedelta(minutes=1)) == ()
+
+
+def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/store.sqlite", busy_timeout_s=1)
+
+    migrate(engine)
+    migrate(engine)
+
+    assert Store(engine, tmp_path).instances(STUDY) == ()
