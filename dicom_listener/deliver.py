@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""C-STORE SCU: our reports to a DICOM node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydicom import dcmread
+from pynetdicom import AE
+from pynetdicom.status import code_to_category
+
+from model.errors import PeerUnavailable
+
+_OUT_OF_RESOURCES = range(0xA700, 0xA800)
+"""PS3.4 Table B.2-1: the peer may take the same object later."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """A DICOM node that stores."""
+
+    host: str
+    port: int
+    ae_title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendResult:
+    """How a peer answered one C-STORE request."""
+
+    accepted: bool
+    """On a Success or Warning status."""
+    retryable: bool
+    reason: str
+    """The status in words an administrator can look up; never the peer's own text."""
+
+
+def send(
+    paths: Sequence[Path], peer: Peer, *, calling_ae_title: str, network_timeout_s: float
+) -> tuple[SendResult, ...]:
+    """Send DICOM files over one association; one result for each, in order.
+
+    Raises
+    ------
+    PeerUnavailable
+        No association could be had, so nothing was sent.
+    """
+    datasets = [dcmread(path) for path in paths]
+    ae = AE(ae_title=calling_ae_title)
+    ae.network_timeout = ae.acse_timeout = ae.dimse_timeout = network_timeout_s
+    ae.connection_timeout = network_timeout_s
+    for ds in datasets:
+        ae.add_requested_context(ds.SOPClassUID, ds.file_meta.TransferSyntaxUID)
+    assoc = ae.associate(peer.host, peer.port, ae_title=peer.ae_title)
+    if not assoc.is_established:
+        raise PeerUnavailable("association rejected" if assoc.is_rejected else "cannot connect")
+    try:
+        return tuple(_store(assoc, ds) for ds in datasets)
+    finally:
+        if assoc.is_established:
+            assoc.release()
+
+
+def _store(assoc: Any, ds: Any) -> SendResult:
+    try:
+        answer = assoc.send_c_store(ds)
+    except ValueError:
+        return SendResult(accepted=False, retryable=False, reason="SOP class not accepted")
+    except RuntimeError:
+        return SendResult(accepted=False, retryable=True, reason="association lost")
+    if "Status" not in answer:
+        return SendResult(accepted=False, retryable=True, reason="no answer")
+    status = int(answer.Status)
+    accepted = code_to_category(status) in {"Success", "Warning"}
+    return SendResult(
+        accepted=accepted,
+        retryable=not accepted and status in _OUT_OF_RESOURCES,
+        reason="" if accepted else f"status 0x{status:04X}",
+    )

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A running installation of ours and the peers it meets."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cds_service.build import Shared, build_shared
+from cds_service.config import load_config
+
+_START_TIMEOUT_S = 60.0
+
+
+def wait_until(condition: Callable[[], Any], *, timeout_s: float, what: str) -> Any:
+    """Return what `condition` returns as soon as it is true."""
+    deadline = time.monotonic() + timeout_s
+    while not (result := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {timeout_s:g} s in vain: {what}")
+        time.sleep(0.1)
+    return result
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=0.5).close()
+    except OSError:
+        return False
+    return True
+
+
+@dataclass
+class Orthanc:
+    """A PACS of its own process, asked over its REST API."""
+
+    dicom_port: int
+    http_port: int
+    process: "subprocess.Popen[bytes]"
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=30) as answer:
+            return json.loads(answer.read())
+
+    def series(self, modality: str) -> list[dict[str, Any]]:
+        return [
+            each for each in self.get("/series?expand") if each["MainDicomTags"].get("Modality") == modality
+        ]
+
+    def file(self, instance: str, folder: Path) -> Path:
+        path = folder / f"{instance}.dcm"
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self.http_port}/instances/{instance}/file", timeout=30
+        ) as answer:
+            path.write_bytes(answer.read())
+        return path
+
+
+@pytest.fixture
+def orthanc(peer: Callable[[str], str], tmp_path: Path) -> Iterator[Orthanc]:
+    program = peer("Orthanc")
+    dicom_port, http_port = free_port(), free_port()
+    folder = tmp_path / "orthanc"
+    folder.mkdir()
+    settings = {
+        "Name": "PACS",
+        "StorageDirectory": str(folder / "storage"),
+        "IndexDirectory": str(folder / "storage"),
+        "DicomAet": "PACS",
+        "DicomPort": dicom_port,
+        "HttpPort": http_port,
+        "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": False,
+        "Plugins": [],
+        "OverwriteInstances": False,
+    }
+    (folder / "orthanc.json").write_text(json.dumps(settings))
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([program, str(folder / "orthanc.json")], stdout=log, stderr=log)
+    try:
+        wait_until(
+            lambda: answers(dicom_port) and answers(http_port), timeout_s=_START_TIMEOUT_S, what="Orthanc"
+        )
+        yield Orthanc(dicom_port, http_port, process)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@dataclass
+class Installation:
+    """A configured installation whose processes a test starts, kills and looks into."""
+
+    folder: Path
+    dicom_port: int
+    web_port: int
+    config_path: Path
+    processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+
+    def start(self, command: str, *, program: list[str] | None = None) -> "subprocess.Popen[bytes]":
+        """Start `hcc-cds COMMAND`, or `program` in its place, and wait until it answers."""
+        arguments = program or [sys.executable, "-m", "cds_service", "--config", str(self.config_path)]
+        with (self.folder / "log").open("ab") as log:
+            process = subprocess.Popen([*arguments, command], stderr=log, stdout=log)
+        self.processes.append(process)
+        if command in ("listen", "serve"):
+            wait_until(lambda: answers(self.dicom_port), timeout_s=_START_TIMEOUT_S, what="listener")
+        if command in ("web", "serve"):
+            wait_until(lambda: answers(self.web_port), timeout_s=_START_TIMEOUT_S, what="web")
+        return process
+
+    def log(self) -> list[dict[str, Any]]:
+        """What was logged so far."""
+        lines = (self.folder / "log").read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        return [each for each in self.log() if each["event"] == name]
+
+    def wait_for(self, event: str, *, count: int = 1, timeout_s: float = 60) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = wait_until(
+            lambda: each if len(each := self.events(event)) >= count else None,
+            timeout_s=timeout_s,
+            what=f"{count} x {event}; log:\n" + (self.folder / "log").read_text()[-3000:],
+        )
+        return found
+
+    def shared(self) -> Shared:
+        """Store and archive, as a process of the installation has them."""
+        return build_shared(load_config(self.config_path), "test")
+
+    def stop(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self.processes:
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Iterator[Callable[..., Installation]]:
+    """Return a function that configures an installation; TOML tables are added to its settings."""
+    made: list[Installation] = []
+
+    def configure(extra: str = "", *, pacs: Orthanc | None = None, quiet_s: float = 1.0) -> Installation:
+        folder = tmp_path / "installation"
+        folder.mkdir(exist_ok=True)
+        dicom_port, web_port = free_port(), free_port()
+        destinations = (
+            f'\n[[deliver.destinations]]\nname = "pacs"\nhost = "127.0.0.1"\nport = {pacs.dicom_port}\n'
+            'ae_title = "PACS"\n'
+            if pacs
+            else ""
+        )
+        (folder / "hcc-cds.toml").write_text(f"""
+[site]
+data_dir = "var"
+[listen]
+port = {dicom_port}
+[assess]
+quiet_s = {quiet_s}
+poll_s = 0.1
+reconcile_s = 1.0
+[deliver]
+first_delay_s = 0.5
+{destinations}
+[web]
+port = {web_port}
+processes = 1
+development_without_jwt = true
+[identity]
+default_issuer = "HOSPITAL"
+[[identity.identifier_systems]]
+system = "urn:oid:1.2.3.4"
+issuer = "HOSPITAL"
+{extra}
+""")
+        made.append(Installation(folder, dicom_port, web_port, folder / "hcc-cds.toml"))
+        return made[-1]
+
+    yield configure
+    for each in made:
+        each.stop()
+
+
+@pytest.fixture
+def dcmtk_environment() -> dict[str, str]:
+    """DCMTK waits for Nagle's algorithm on loopback unless told otherwise."""
+    return {**os.environ, "TCP_NODELAY": "1"}
