@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parts of the content tree that both structured reports have (PS3.16 TID 1500)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from highdicom.sr import (
+    AlgorithmIdentification,
+    CodeContentItem,
+    CodedConcept,
+    ContainerContentItem,
+    ContentSequence,
+    DeviceObserverIdentifyingAttributes,
+    FindingSite,
+    ImageContentItem,
+    MeasurementReport,
+    NumContentItem,
+    ObservationContext,
+    ObserverContext,
+    PlanarROIMeasurementsAndQualitativeEvaluations,
+    RelationshipTypeValues,
+    TextContentItem,
+    UIDRefContentItem,
+    VolumetricROIMeasurementsAndQualitativeEvaluations,
+)
+from pydicom.sr.codedict import codes as dicom
+
+from dicom_listener.reports import codes
+from dicom_listener.reports.document import ReportSettings
+from model.domain import (
+    Assessment,
+    ImageReference,
+    MeasuredLesion,
+    MeasuredSeries,
+    ModelStatus,
+    NotComputed,
+    Score,
+)
+
+BADGE = (
+    "INVESTIGATIONAL - for research / MDT discussion only. Not FDA-cleared, not CE-marked. "
+    "Not a test of gene expression."
+)
+"""Stands on any score."""
+
+_NOT_FOR_DIAGNOSIS = "Investigational. Not for diagnosis or treatment selection."
+
+Group = PlanarROIMeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations
+
+
+def measurement_report(
+    assessment: Assessment,
+    groups: Sequence[Group],
+    *,
+    library: Sequence[ImageReference],
+    document: ReportSettings,
+) -> MeasurementReport:
+    """Return TID 1500 Measurement Report with `groups`, an image library and our statements."""
+    report = MeasurementReport(
+        observation_context=ObservationContext(
+            observer_device_context=ObserverContext(
+                observer_type=CodedConcept.from_code(dicom.DCM.Device),
+                observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
+                    uid=document.device_uid,
+                    name=document.device_name,
+                    manufacturer_name=document.manufacturer,
+                    model_name=document.manufacturer_model_name,
+                    serial_number=document.device_serial_number,
+                ),
+            )
+        ),
+        procedure_reported=codes.procedure(assessment.series.modality),
+        imaging_measurements=list(groups),
+        title=CodedConcept.from_code(dicom.DCM.ImagingMeasurementReport),
+    )
+    root = report[0].ContentSequence
+    # Last stand the measurements; TID 1500 has the library before and the statements after them.
+    root.insert(len(root) - 1, _image_library(assessment.series, library))
+    root.append(_statements(assessment))
+    return report
+
+
+def _image_library(series: MeasuredSeries, images: Sequence[ImageReference]) -> ContainerContentItem:
+    """Return TID 1600 Image Library: one group, what the images share said once."""
+    x_mm, y_mm, z_mm = series.spacing_mm
+    context = RelationshipTypeValues.HAS_ACQ_CONTEXT
+    group = ContainerContentItem(
+        name=dicom.DCM.ImageLibraryGroup, relationship_type=RelationshipTypeValues.CONTAINS
+    )
+    group.ContentSequence = ContentSequence(
+        [
+            CodeContentItem(
+                name=dicom.DCM.Modality,
+                value=codes.modality_code(series.modality),
+                relationship_type=context,
+            ),
+            UIDRefContentItem(
+                name=dicom.DCM.FrameOfReferenceUID,
+                value=series.frame_of_reference_uid,
+                relationship_type=context,
+            ),
+            *(
+                NumContentItem(name=name, value=value, unit=codes.unit("mm"), relationship_type=context)
+                for name, value in (
+                    (dicom.DCM.HorizontalPixelSpacing, x_mm),
+                    (dicom.DCM.VerticalPixelSpacing, y_mm),
+                    (dicom.DCM.SpacingBetweenSlices, z_mm),
+                )
+            ),
+            *(
+                ImageContentItem(
+                    name=CodedConcept(value="260753009", scheme_designator="SCT", meaning="Source"),
+                    referenced_sop_class_uid=image.sop_class_uid,
+                    referenced_sop_instance_uid=image.sop_instance_uid,
+                    referenced_frame_numbers=image.frame_number,
+                    relationship_type=RelationshipTypeValues.CONTAINS,
+                )
+                for image in images
+            ),
+        ]
+    )
+    library = ContainerContentItem(
+        name=dicom.DCM.ImageLibrary, relationship_type=RelationshipTypeValues.CONTAINS
+    )
+    library.ContentSequence = ContentSequence([group])
+    return library
+
+
+def _statements(assessment: Assessment) -> ContainerContentItem:
+    """Return the report's Qualitative Evaluations: how far the result may be trusted, in codes and words."""
+    outcome = assessment.score
+    evaluations = [
+        ("MODEL-STATUS", "Status of the model", codes.model_status(assessment.model.status)),
+        ("SCORE-STATE", "State of the score", codes.score_state(outcome)),
+        ("APPLICABILITY", "Applicability of the model to this study", codes.applicability(outcome)),
+    ]
+    if isinstance(outcome, Score):
+        evaluations.append(
+            ("CONFORMAL-SET", "Conformal prediction set", codes.conformal_set(outcome.conformal_set))
+        )
+    container = ContainerContentItem(
+        name=CodedConcept(value="C0034375", scheme_designator="UMLS", meaning="Qualitative Evaluations"),
+        relationship_type=RelationshipTypeValues.CONTAINS,
+    )
+    container.ContentSequence = ContentSequence(
+        [
+            CodeContentItem(
+                name=codes.private(value, meaning),
+                value=answer,
+                relationship_type=RelationshipTypeValues.CONTAINS,
+            )
+            for value, meaning, answer in evaluations
+        ]
+        + [
+            TextContentItem(
+                name=dicom.DCM.Comment, value=text, relationship_type=RelationshipTypeValues.CONTAINS
+            )
+            for text in _comments(assessment)
+        ]
+    )
+    return container
+
+
+def _comments(assessment: Assessment) -> list[str]:
+    demonstration = assessment.model.status is ModelStatus.DEMONSTRATION
+    index_lesion = assessment.index_lesion.tracking_identifier
+    return [
+        f"{codes.NO_CLINICAL_MEANING}. {BADGE}" if demonstration else BADGE,
+        _NOT_FOR_DIAGNOSIS,
+        score_sentence(assessment),
+        f"Every outlined lesion is measured; only the largest (index lesion, {index_lesion}) is scored.",
+        *(f"Image quality: {note}" for note in assessment.notes),
+    ]
+
+
+def score_sentence(assessment: Assessment) -> str:
+    """Return the score, or why there is none, with the model that speaks, in one or two sentences."""
+    model = assessment.model
+    speaker = f"model {model.name} {model.version} ({model.bundle_digest[:12]}, {model.status.value})"
+    outcome = assessment.score
+    if isinstance(outcome, NotComputed):
+        detail = f" ({outcome.detail})" if outcome.detail else ""
+        return f"Score not computed, because {outcome.reason.explanation}{detail}; {speaker}."
+    low, high = outcome.interval
+    sentence = (
+        f"Score {outcome.probability:.3f} ({low:.3f} to {high:.3f}, {outcome.interval_method}), "
+        f"percentile {outcome.reference_percentile:.0f} of the reference cohort; {speaker}. "
+        f"Higher means: {model.higher_means}."
+    )
+    if model.status is ModelStatus.DEMONSTRATION:
+        return f"{codes.NO_CLINICAL_MEANING}: {sentence}"
+    return f"{sentence} Do not use alone to choose or withhold therapy."
+
+
+def algorithm(assessment: Assessment, document: ReportSettings) -> AlgorithmIdentification:
+    """Return TID 4019: the model bundle, and what every figure must carry."""
+    model = assessment.model
+    parameters = {
+        "status": model.status.value,
+        "bundle_sha256": model.bundle_digest,
+        "settings_sha256": model.settings_digest,
+        "software_version": assessment.software_version,
+    }
+    return AlgorithmIdentification(
+        name=model.name,
+        version=model.version,
+        manufacturer=document.manufacturer,
+        family=dicom.cid7162.ArtificialIntelligence,
+        # One item: dcmqi's reader returns only the first.
+        parameters=["; ".join(f"{key}={value}" for key, value in parameters.items())],
+    )
+
+
+def finding_sites(lesion: MeasuredLesion) -> list[FindingSite] | None:
+    """Return the lesion's site only if somebody stated it."""
+    if lesion.finding_site is None:
+        return None
+    return [FindingSite(anatomic_location=codes.concept(lesion.finding_site))]

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All reports of one assessment, durable in the archive and through the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from dicom_listener.archive import Archive
+from dicom_listener.instance import StoredInstance
+from dicom_listener.reports.conformance import check_conformance
+from dicom_listener.reports.document import ReportKind, ReportSettings, sop_instance_uid
+from dicom_listener.reports.findings import findings_report
+from dicom_listener.reports.radiomics import radiomics_report
+from dicom_listener.reports.reading import is_segmentation, read_source
+from dicom_listener.reports.segmentation import lesion_segmentation
+from model.domain import Assessment
+
+
+def needs_segmentation(assessment: Assessment) -> bool:
+    """Whether a lesion came as RTSTRUCT, so that a SEG of ours is needed for reports to reference."""
+    return not all(is_segmentation(lesion.source) for lesion in assessment.lesions)
+
+
+def write_reports(
+    archive: Archive,
+    assessment: Assessment,
+    instances: Sequence[StoredInstance],
+    masks: Sequence[NDArray[np.bool_]],
+    *,
+    document: ReportSettings,
+    predecessor: Assessment | None,
+) -> Mapping[ReportKind, Path]:
+    """Write SR-A, SR-B and, where it is needed, the SEG; a repeat writes the same bytes.
+
+    Parameters
+    ----------
+    instances
+        What was received of the study; holds the measured images.
+    masks
+        In the order of the lesions, shape (z, y, x); empty where no SEG is needed.
+
+    Raises
+    ------
+    ReportNotConformant
+        One fails the gate; all are kept in the archive, none may leave.
+    ArchiveUnavailable
+        They cannot be kept.
+    """
+    by_uid = {each.sop_instance_uid: each for each in instances}
+    sources = [read_source(by_uid[image.sop_instance_uid].path) for image in assessment.series.images]
+    objects: dict[ReportKind, Dataset] = {}
+    if needs_segmentation(assessment):
+        objects[ReportKind.SEGMENTATION] = lesion_segmentation(assessment, sources, masks, document=document)
+    segmentation = objects.get(ReportKind.SEGMENTATION)
+    for kind, report in (
+        (ReportKind.FINDINGS, findings_report),
+        (ReportKind.RADIOMICS, radiomics_report),
+    ):
+        objects[kind] = report(assessment, sources, segmentation, document=document, predecessor=predecessor)
+    paths = {kind: _write(archive, assessment, kind, each) for kind, each in objects.items()}
+    for path in paths.values():
+        check_conformance(path)
+    return paths
+
+
+def _write(archive: Archive, assessment: Assessment, kind: ReportKind, report: Dataset) -> Path:
+    path = archive.report_path(assessment.study.study_instance_uid, sop_instance_uid(kind, assessment))
+    buffer = BytesIO()
+    report.save_as(buffer, enforce_file_format=True)
+    archive.write(path, [buffer.getbuffer()])
+    return path
