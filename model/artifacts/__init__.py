@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bundle that comes with us: `demonstration.hccbundle`, made by `make model`."""

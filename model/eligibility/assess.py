@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Facts against criteria: met, not met or unknown, each with the reason in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from model.eligibility import regimens
+from model.eligibility.regimens import Criterion, RegimenOrder, Severity
+from model.eligibility.scores import ChildPugh, ChildPughClass, child_pugh
+from model.patient_facts import Analyte, DiagnosisStatus, Drug, DrugRole, PatientFacts
+
+
+class Truth(StrEnum):
+    """Three-valued: unknown is neither of the others and never becomes met by leaving a fact away."""
+
+    MET = "met"
+    NOT_MET = "not met"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one criterion came to."""
+
+    criterion: Criterion
+    truth: Truth
+    headline: str
+    """A few words for the card's summary; no patient data but the score."""
+    reason: str
+    """One or two sentences; may quote the record, so escape it wherever it shows."""
+    sources: tuple[str, ...] = ()
+    """References of the entries that decided it."""
+
+    @property
+    def severity(self) -> Severity:
+        """How grave this finding is."""
+        match self.truth:
+            case Truth.MET:
+                return Severity.INFO
+            case Truth.NOT_MET:
+                return self.criterion.not_met
+            case Truth.UNKNOWN:
+                return self.criterion.unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Eligibility:
+    """All findings for one patient, with the score that they rest on."""
+
+    findings: tuple[Finding, ...]
+    child_pugh: ChildPugh
+
+    def of(self, truth: Truth) -> tuple[Finding, ...]:
+        """The findings of that truth, in the order of the criteria."""
+        return tuple(finding for finding in self.findings if finding.truth is truth)
+
+
+def assess(facts: PatientFacts, order: RegimenOrder | None) -> Eligibility:
+    """Judge `facts` against the criteria of `order`, or for a decision to come when nothing is ordered."""
+    score = liver_function(facts)
+    findings = [_diagnosis(facts), *_liver(facts, score)]
+    if order is not None and not order.is_whole:
+        findings.append(_pair(facts, order.absent))
+    return Eligibility(findings=tuple(findings), child_pugh=score)
+
+
+def liver_function(facts: PatientFacts) -> ChildPugh:
+    """Return the Child-Pugh score as far as `facts` allow."""
+
+    def takes(role: DrugRole) -> bool | None:
+        drugs = facts.drugs_with(role)
+        return None if drugs is None else bool(drugs)
+
+    labs = {lab.analyte: lab.quantity for lab in facts.labs}
+    return child_pugh(
+        bilirubin=labs.get(Analyte.BILIRUBIN),
+        albumin=labs.get(Analyte.ALBUMIN),
+        inr=labs.get(Analyte.INR),
+        ascites=facts.ascites.grade if facts.ascites else None,
+        encephalopathy=facts.encephalopathy.grade if facts.encephalopathy else None,
+        cholestatic=facts.cholestatic is not None,
+        anticoagulated=takes(DrugRole.ANTICOAGULANT),
+        on_diuretic=takes(DrugRole.DIURETIC),
+        on_encephalopathy_drug=takes(DrugRole.ENCEPHALOPATHY_DRUG),
+    )
+
+
+_DIAGNOSIS_TRUTH = {
+    DiagnosisStatus.CONFIRMED: Truth.MET,
+    DiagnosisStatus.UNSTATED: Truth.UNKNOWN,
+    DiagnosisStatus.UNCONFIRMED: Truth.UNKNOWN,
+    DiagnosisStatus.CONFLICTING: Truth.UNKNOWN,
+    DiagnosisStatus.INACTIVE: Truth.NOT_MET,
+    DiagnosisStatus.REFUTED: Truth.NOT_MET,
+    DiagnosisStatus.ABSENT: Truth.NOT_MET,
+}
+
+
+def _diagnosis(facts: PatientFacts) -> Finding:
+    status = facts.hcc.status
+    truth = _DIAGNOSIS_TRUTH[status]
+    if truth is Truth.NOT_MET and not facts.conditions_complete:
+        truth = Truth.UNKNOWN
+    sentences = [f"Hepatocellular carcinoma is {status}."]
+    if not facts.conditions_complete:
+        sentences.append("Not all conditions could be read.")
+    if facts.other_cancers:
+        others = "; ".join(
+            f"{each.meaning} ({each.text})" if each.text else each.meaning for each in facts.other_cancers
+        )
+        sentences.append(f"Also recorded, and not the same: {others}.")
+    return Finding(
+        criterion=regimens.HCC_DOCUMENTED,
+        truth=truth,
+        headline=f"HCC is {status}",
+        reason=" ".join(sentences),
+        sources=(
+            *(source.reference for source in facts.hcc.sources),
+            *(each.source.reference for each in facts.other_cancers),
+        ),
+    )
+
+
+def _liver(facts: PatientFacts, score: ChildPugh) -> list[Finding]:
+    low, high = score.points
+    best, worst = score.classes
+    sources = _liver_sources(facts)
+
+    def finding(criterion: Criterion, truth: Truth, reason: str) -> Finding:
+        return Finding(criterion=criterion, truth=truth, headline=str(score), reason=reason, sources=sources)
+
+    missing = (
+        f"{score}: {_listed([part.name for part in score.open_parts])} would decide it."
+        if score.open_parts
+        else f"{score}."
+    )
+    if worst is ChildPughClass.A:
+        return [finding(regimens.CHILD_PUGH_A, Truth.MET, f"{score}.")]
+    if best is ChildPughClass.C:
+        return [finding(regimens.NOT_CHILD_PUGH_C, Truth.NOT_MET, f"{score}.")]
+    computable = finding(regimens.CHILD_PUGH_COMPUTABLE, Truth.UNKNOWN, missing)
+    if best is ChildPughClass.A:
+        return [computable]
+    outside = finding(
+        regimens.CHILD_PUGH_A,
+        Truth.NOT_MET,
+        f"{score}." if low == high else f"{score}: class A is excluded whatever is still unknown.",
+    )
+    return [outside] if worst is ChildPughClass.B else [outside, computable]
+
+
+def _liver_sources(facts: PatientFacts) -> tuple[str, ...]:
+    signs = (facts.ascites, facts.encephalopathy)
+    return (
+        *(lab.source.reference for lab in facts.labs),
+        *(sign.source.reference for sign in signs if sign is not None),
+        *((facts.cholestatic.reference,) if facts.cholestatic else ()),
+    )
+
+
+def _pair(facts: PatientFacts, absent: frozenset[Drug]) -> Finding:
+    names = _listed(sorted(absent))
+    return Finding(
+        criterion=regimens.PAIR_COMPLETE,
+        truth=Truth.NOT_MET if facts.drugs_complete else Truth.UNKNOWN,
+        headline=f"{names} not in this order",
+        reason=f"{names} is not in this order"
+        + (
+            " and not on the medication list."
+            if facts.drugs_complete
+            else "; the medication list is not known."
+        ),
+    )
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Regimens and their criteria as data: what is asked, how grave a no is, and what it rests on.
+
+Every criterion carries the certainty of its source as the clinical reference gives it:
+`S` read at the source, `MC` well known but not read there. Nothing less certain is encoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from enum import StrEnum
+
+from model.patient_facts import Drug, DrugRole
+
+RULES_VERSION = "2026.11"
+"""Year and month in which the criteria below were compiled; clinicians have not signed them off yet."""
+
+
+class Severity(StrEnum):
+    """How grave a finding is."""
+
+    INFO = "info"
+    WARNING = "warning"
+    """Outside the evidence, or something to act on."""
+    CRITICAL = "critical"
+    """Stop and review before this drug is given."""
+
+
+class Strength(StrEnum):
+    """What kind of source stands behind a criterion."""
+
+    GUIDELINE = "guideline"
+    TRIAL = "randomised trial"
+    DESIGN = "design"
+    """Ours: follows from not guessing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criterion:
+    """One thing that is asked of the record."""
+
+    identifier: str
+    statement: str
+    """What holds when the criterion is met."""
+    not_met: Severity
+    unknown: Severity
+    basis: str
+    strength: Strength
+    certainty: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regimen:
+    """Drugs that are given together, and the trial that they were studied in."""
+
+    name: str
+    drugs: frozenset[Drug]
+    trial: str
+
+    @property
+    def pairs_checkpoint_inhibitor_with_anti_angiogenic(self) -> bool:
+        """Whether the published imaging score speaks of such a regimen at all."""
+        roles = {drug.role for drug in self.drugs}
+        return {DrugRole.CHECKPOINT_INHIBITOR, DrugRole.ANTI_ANGIOGENIC} <= roles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegimenOrder:
+    """A regimen as it is being ordered."""
+
+    regimen: Regimen
+    absent: frozenset[Drug] = frozenset()
+    """Its drugs that are neither in the order nor on the medication list."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every drug of the regimen is ordered or already taken."""
+        return not self.absent
+
+
+ATEZOLIZUMAB_BEVACIZUMAB = Regimen(
+    name="atezolizumab + bevacizumab",
+    drugs=frozenset({Drug.ATEZOLIZUMAB, Drug.BEVACIZUMAB}),
+    trial="IMbrave150 (NCT03434379)",
+)
+
+REGIMENS = (ATEZOLIZUMAB_BEVACIZUMAB,)
+
+HCC_DOCUMENTED = Criterion(
+    identifier="R01",
+    statement="Active hepatocellular carcinoma is documented",
+    not_met=Severity.WARNING,
+    unknown=Severity.WARNING,
+    basis="Diagnosis gate: the trial enrolled hepatocellular carcinoma only",
+    strength=Strength.TRIAL,
+    certainty="MC",
+)
+NOT_CHILD_PUGH_C = Criterion(
+    identifier="R02",
+    statement="Child-Pugh is not C",
+    not_met=Severity.CRITICAL,
+    unknown=Severity.WARNING,
+    basis="Outside every trial; BCLC 2022 stage D",
+    strength=Strength.GUIDELINE,
+    certainty="MC",
+)
+CHILD_PUGH_A = Criterion(
+    identifier="R03",
+    statement="Child-Pugh is A",
+    not_met=Severity.WARNING,
+    unknown=Severity.WARNING,
+    basis="IMbrave150 enrolled Child-Pugh A; ASCO 2024 (10.1200/JCO.23.02745): Child-Pugh B with caution",
+    strength=Strength.TRIAL,
+    certainty="S",
+)
+CHILD_PUGH_COMPUTABLE = Criterion(
+    identifier="R04",
+    statement="The Child-Pugh class can be computed from data of the last 28 days",
+    not_met=Severity.WARNING,
+    unknown=Severity.WARNING,
+    basis="Class A cannot be assumed",
+    strength=Strength.DESIGN,
+    certainty="S",
+)
+PAIR_COMPLETE = Criterion(
+    identifier="R60",
+    statement="Every drug of the regimen is ordered or on the medication list",
+    not_met=Severity.INFO,
+    unknown=Severity.INFO,
+    basis="Integrity of the regimen",
+    strength=Strength.DESIGN,
+    certainty="MC",
+)
+
+CRITERIA = (HCC_DOCUMENTED, NOT_CHILD_PUGH_C, CHILD_PUGH_A, CHILD_PUGH_COMPUTABLE, PAIR_COMPLETE)
+
+CHECKED = ("diagnosis", "liver function (Child-Pugh)")
+NOT_CHECKED = (
+    "varices and endoscopy",
+    "bleeding and thrombosis",
+    "hepatitis B and C",
+    "autoimmune disease",
+    "transplantation",
+    "performance status",
+    "previous systemic therapy",
+    "blood pressure and proteinuria",
+    "surgery and wounds",
+    "blood counts and other laboratory limits",
+    "steroids, immunosuppressants and interactions",
+    "pregnancy and age",
+)
+"""Said in every card, so that nobody reads our silence as an all-clear."""
+
+
+def recognise(ordered: AbstractSet[Drug], taken: AbstractSet[Drug] = frozenset()) -> RegimenOrder | None:
+    """Return the regimen that `ordered` begins or completes; None when it is none of ours.
+
+    Parameters
+    ----------
+    taken
+        Drugs on the current medication list: they complete a regimen and never begin one.
+    """
+    for regimen in REGIMENS:
+        if regimen.drugs & ordered:
+            return RegimenOrder(regimen=regimen, absent=frozenset(regimen.drugs - ordered - taken))
+    return None
