@@ -66,13 +66,15 @@ def test_an_instance_is_remembered_once_and_other_content_is_told_apart(store: S
 def test_a_study_is_opened_once_for_what_it_holds(store: Store, tmp_path: Path) -> None:
     store.record_instance(instance(tmp_path, "a"), received_at=NOW)
 
-    first = store.open_revision(STUDY, now=NOW)
-    repeat = store.open_revision(STUDY, now=NOW)
+    first = store.open_revision(STUDY, owner="a", now=NOW)
+    resumed = store.open_revision(STUDY, owner="a", now=NOW + timedelta(hours=1))
+    repeat = store.open_revision(STUDY, owner="b", now=NOW)
     store.record_instance(instance(tmp_path, "b"), received_at=NOW + timedelta(seconds=1))
-    second = store.open_revision(STUDY, now=NOW)
+    second = store.open_revision(STUDY, owner="a", now=NOW)
 
     assert first is not None
     assert first.revision == 1
+    assert resumed == first, "a killed workflow goes on with what it began"
     assert repeat is None
     assert second is not None
     assert second.revision == 2
@@ -84,7 +86,7 @@ def test_studies_that_nobody_assesses_are_found_again(store: Store, tmp_path: Pa
 
     assert store.studies_not_covered(before=later) == (STUDY,)
     assert store.studies_not_covered(before=NOW) == (), "it is not quiet yet"
-    store.open_revision(STUDY, now=later)
+    store.open_revision(STUDY, owner="a", now=later)
     assert store.studies_not_covered(before=later) == ()
     store.record_instance(instance(tmp_path, "b"), received_at=later)
     assert store.studies_not_covered(before=later + timedelta(minutes=1)) == (STUDY,)
@@ -92,7 +94,7 @@ def test_studies_that_nobody_assesses_are_found_again(store: Store, tmp_path: Pa
 
 def test_an_outcome_is_current_only_once_published_and_until_superseded(store: Store, tmp_path: Path) -> None:
     store.record_instance(instance(tmp_path, "a"), received_at=NOW)
-    store.open_revision(STUDY, now=NOW)
+    store.open_revision(STUDY, owner="a", now=NOW)
     store.record_outcome(rejection())
 
     assert store.current([KEY]) is None
@@ -102,7 +104,7 @@ def test_an_outcome_is_current_only_once_published_and_until_superseded(store: S
     assert store.state(STUDY) is AssessmentState.REJECTED
 
     store.record_instance(instance(tmp_path, "b"), received_at=NOW + timedelta(seconds=1))
-    store.open_revision(STUDY, now=NOW)
+    store.open_revision(STUDY, owner="a", now=NOW)
     store.record_outcome(rejection(2))
     store.publish(rejection(2), now=NOW)
     assert store.current([KEY]) == rejection(2)
@@ -112,7 +114,7 @@ def test_an_outcome_is_current_only_once_published_and_until_superseded(store: S
 def test_an_older_revision_that_ends_late_does_not_become_current(store: Store, tmp_path: Path) -> None:
     for number, name in ((1, "a"), (2, "b")):
         store.record_instance(instance(tmp_path, name), received_at=NOW + timedelta(seconds=number))
-        store.open_revision(STUDY, now=NOW)
+        store.open_revision(STUDY, owner="a", now=NOW)
         store.record_outcome(rejection(number))
 
     store.publish(rejection(2), now=NOW)
@@ -125,7 +127,7 @@ def test_the_newest_study_of_the_patient_counts_and_no_other_patient(store: Stor
     older, newer = derived_uid("older"), derived_uid("newer")
     for study, day in ((newer, date(2026, 5, 1)), (older, date(2025, 5, 1))):
         store.record_instance(instance(tmp_path, study, study=study), received_at=NOW)
-        store.open_revision(study, now=NOW)
+        store.open_revision(study, owner="a", now=NOW)
         store.record_outcome(rejection(study=study, study_date=day))
         store.publish(rejection(study=study, study_date=day), now=NOW)
 

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether the images are the record's patient's: identifier and birth date must both agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Protocol
+
+from cds_service.config import IdentityConfig
+from fhir_gateway.patient import RecordPatient
+from model.domain import Outcome, PatientKey
+
+
+class Outcomes(Protocol):
+    """Where the current outcome of a patient is looked up."""
+
+    def current(self, keys: Sequence[PatientKey]) -> Outcome | None:
+        """Return the outcome of the newest study of a patient who has any of `keys`."""
+        ...
+
+
+class NoImaging(StrEnum):
+    """Why there is nothing to show from imaging; nothing is revealed of anybody."""
+
+    NO_STUDY = "no study of this patient has been assessed"
+    NO_IDENTIFIER = "the patient has no identifier in a system that imaging shares"
+    DISAGREES = "identity does not agree"
+    NO_BIRTH_DATE = "identity cannot be confirmed: a birth date is missing"
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether there is a result that is held back because of doubt about whose it is."""
+        return self in (NoImaging.DISAGREES, NoImaging.NO_BIRTH_DATE)
+
+
+def patient_keys(patient: RecordPatient, identity: IdentityConfig) -> tuple[PatientKey, ...]:
+    """Return the Patient IDs with issuer that `patient` has in the configured identifier systems."""
+    issuers = {each.system: each.issuer for each in identity.identifier_systems}
+    keys = (
+        PatientKey(patient_id=value, issuer=issuers[system])
+        for system, value in patient.identifiers
+        if system in issuers
+    )
+    return tuple(dict.fromkeys(keys))
+
+
+def outcome_of(patient: RecordPatient, outcomes: Outcomes, identity: IdentityConfig) -> Outcome | NoImaging:
+    """Return the current imaging outcome of `patient`, if it is beyond doubt theirs."""
+    keys = patient_keys(patient, identity)
+    if not keys:
+        return NoImaging.NO_IDENTIFIER
+    outcome = outcomes.current(keys)
+    if outcome is None:
+        return NoImaging.NO_STUDY
+    imaged = outcome.study.patient
+    if imaged.key not in keys:
+        return NoImaging.DISAGREES
+    if imaged.birth_date is None or patient.birth_date is None:
+        return NoImaging.NO_BIRTH_DATE
+    return outcome if imaged.birth_date == patient.birth_date else NoImaging.DISAGREES

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Text from outside in GitHub-flavoured Markdown, so that it is text wherever it shows.
+
+Clients render `detail` as Markdown, and the CDS Hooks sandbox renders raw HTML in it.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+
+_PUNCTUATION = str.maketrans({character: f"\\{character}" for character in "\\`*_[]{}#!|~@$^"})
+"""Emphasis, code, links, images, tables, strikethrough and autolinks; `<`, `>` and `&` become entities."""
+
+_AUTOLINK = re.compile(r"(:|www)(//|\.)", re.IGNORECASE)
+
+_MAX_LENGTH = 200
+
+
+def escaped(text: str) -> str:
+    """Return `text` on one line, without control characters, cut to a length that a card can hold."""
+    visible = "".join(character if character.isprintable() else " " for character in text)
+    line = " ".join(visible.split())
+    if len(line) > _MAX_LENGTH:
+        line = line[: _MAX_LENGTH - 1] + "…"
+    text = html.escape(line.translate(_PUNCTUATION), quote=True)
+    # What GitHub-flavoured Markdown links without any brackets; elsewhere a dot or colon is only that.
+    return _AUTOLINK.sub(r"\1\\\2", text)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table; its cells are Markdown already."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def bullets(items: Sequence[str]) -> str:
+    """Return a list; its items are Markdown already."""
+    return "\n".join(f"- {item}" for item in items)

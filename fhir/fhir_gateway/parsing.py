@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One FHIR R4 resource from the wire, checked by fhir.resources as far as we read it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from fhir.resources.R4B.condition import Condition
+from fhir.resources.R4B.medication import Medication
+from fhir.resources.R4B.medicationrequest import MedicationRequest
+from fhir.resources.R4B.observation import Observation
+from fhir.resources.R4B.patient import Patient
+from pydantic import BaseModel, ValidationError
+
+_TYPES: Mapping[str, type[BaseModel]] = {
+    "Condition": Condition,
+    "Medication": Medication,
+    "MedicationRequest": MedicationRequest,
+    "Observation": Observation,
+    "Patient": Patient,
+}
+
+_ELEMENTS: Mapping[str, tuple[str, ...]] = {
+    "Condition": (
+        "id",
+        "clinicalStatus",
+        "verificationStatus",
+        "severity",
+        "code",
+        "subject",
+        "onsetDateTime",
+        "recordedDate",
+        "abatementDateTime",
+        "abatementAge",
+        "abatementPeriod",
+        "abatementRange",
+        "abatementString",
+    ),
+    "Medication": (
+        "id",
+        "code",
+        "ingredient",
+    ),
+    "MedicationRequest": (
+        "id",
+        "status",
+        "intent",
+        "doNotPerform",
+        "medicationCodeableConcept",
+        "medicationReference",
+        "subject",
+        "authoredOn",
+    ),
+    "Observation": (
+        "id",
+        "status",
+        "code",
+        "subject",
+        "focus",
+        "effectiveDateTime",
+        "effectiveInstant",
+        "effectivePeriod",
+        "issued",
+        "valueQuantity",
+        "valueCodeableConcept",
+        "valueBoolean",
+        "dataAbsentReason",
+    ),
+    "Patient": (
+        "id",
+        "identifier",
+        "birthDate",
+    ),
+}
+"""The elements that we read: nothing else of a resource can spoil it."""
+
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+"""FHIR R4, data type id."""
+
+_PATIENT_REFERENCE = re.compile(
+    r"(?:(?P<base>https?://[^\s]+)/)?Patient/(?P<id>[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?"
+)
+
+
+class UnreadableResource(Exception):
+    """The resource is no valid FHIR R4 where we would read it; the message holds nothing of it."""
+
+
+def parse(resource: Any) -> Any:
+    """Return `resource`, JSON as parsed, as a fhir.resources object with the elements that we read.
+
+    Elements that FHIR R4 does not know are ignored, as the specification asks of a robust
+    reader; a modifier extension is not, because it may turn the meaning around.
+
+    Raises
+    ------
+    UnreadableResource
+        Not an object of a type that we read, or invalid where we read it.
+    """
+    kind = resource.get("resourceType") if isinstance(resource, Mapping) else None
+    if not isinstance(kind, str) or kind not in _TYPES:
+        raise UnreadableResource("not a resource of a type that is read here")
+    if resource.get("modifierExtension"):
+        raise UnreadableResource("it carries a modifier extension, which may change its meaning")
+    known = {name: resource[name] for name in _ELEMENTS[kind] if resource.get(name) is not None}
+    try:
+        return _TYPES[kind].model_validate(known)
+    except ValidationError as error:
+        unknown = [problem["loc"] for problem in error.errors() if problem["type"] == "extra_forbidden"]
+        if not unknown:
+            raise UnreadableResource("it is no valid FHIR R4") from error
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        # What validators of fhir.resources let through on JSON of an unexpected shape.
+        raise UnreadableResource("it is no valid FHIR R4") from error
+    try:
+        return _TYPES[kind].model_validate(_without(known, unknown))
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        raise UnreadableResource("it is no valid FHIR R4") from error
+
+
+def _without(resource: Mapping[str, Any], places: Sequence[tuple[int | str, ...]]) -> dict[str, Any]:
+    copy = deepcopy(dict(resource))
+    for place in places:
+        holder: Any = copy
+        for step in place[:-1]:
+            holder = holder[step]
+        del holder[place[-1]]
+    return copy
+
+
+def reference_to(resource: Any, kind: str) -> str:
+    """Return `Observation/123`, or `Observation` where the resource has no valid id: safe to show."""
+    return f"{kind}/{resource.id}" if resource.id and _ID.fullmatch(resource.id) else kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whose:
+    """The patient of the request, to tell whose a resource is."""
+
+    patient_id: str
+    fhir_base: str | None = None
+    """`fhirServer` of the request: an absolute reference to another server is another patient."""
+
+    def is_subject_of(self, resource: Any) -> bool:
+        """Whether `resource` says that it is about this patient, and about nothing else."""
+        if getattr(resource, "focus", None):
+            return False  # Observation.focus: about a donor, a fetus, a device ...
+        reference = resource.subject.reference if resource.subject else None
+        if not reference:
+            return False
+        if reference == f"urn:uuid:{self.patient_id}":
+            return True
+        match = _PATIENT_REFERENCE.fullmatch(reference)
+        if match is None or match["id"] != self.patient_id:
+            return False
+        return match["base"] is None or self.fhir_base is None or match["base"] == self.fhir_base.rstrip("/")
+
+
+def day_of(moment: Any) -> date | None:
+    """Return the day of a FHIR date or dateTime as it is written; None when it names no day."""
+    if isinstance(moment, datetime):
+        return moment.date()
+    return moment if isinstance(moment, date) else None

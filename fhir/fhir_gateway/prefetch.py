@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What we ask the client to send along (CDS Hooks prefetch), and what it really sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fhir_gateway.terminology import ANALYTES, LOINC, SNOMED
+
+_SIGN_CODES = ("389026000", "236004002", "13920009")
+"""SNOMED CT: ascites, hepatic ascites, hepatic encephalopathy."""
+
+PREFETCH: Mapping[str, str] = {
+    "patient": "Patient/{{context.patientId}}",
+    "conditions": "Condition?patient={{context.patientId}}&_count=500",
+    "laboratory": (
+        "Observation?patient={{context.patientId}}&code="
+        + ",".join(f"{LOINC}|{code}" for code in ANALYTES)
+        + "&_sort=-date&_count=60"
+    ),
+    "findings": (
+        "Observation?patient={{context.patientId}}&code="
+        + ",".join(f"{SNOMED}|{code}" for code in _SIGN_CODES)
+        + "&_sort=-date&_count=20"
+    ),
+    "medications": "MedicationRequest?patient={{context.patientId}}&status=active&_count=200",
+}
+"""Within the restricted query set of CDS Hooks 2.0: read; search by reference, token, `_sort`, `_count`."""
+
+REQUIRED = ("patient", "conditions")
+"""Without these no useful card is possible, and the answer is 412."""
+
+_SORTED = frozenset({"laboratory", "findings"})
+"""Newest first and limited by us: a further page holds only older values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prefetched:
+    """The resources that came, and what did not."""
+
+    resources: tuple[Any, ...]
+    """JSON as parsed, of any type; each resource once."""
+    absent: frozenset[str]
+    """Keys that the client did not send, or sent an error for."""
+    incomplete: frozenset[str]
+    """Keys of which a page is missing."""
+
+    def is_whole(self, key: str) -> bool:
+        """Whether all that the record holds for `key` is here."""
+        return key not in self.absent and key not in self.incomplete
+
+
+def read_prefetch(prefetch: Mapping[str, Any]) -> Prefetched:
+    """Sort out `prefetch`: null means that the record holds nothing, a missing key that we do not know."""
+    absent, incomplete = set(), set()
+    resources: list[Any] = []
+    for key in PREFETCH:
+        if key not in prefetch:
+            absent.add(key)
+            continue
+        content = prefetch[key]
+        if content is None:
+            continue
+        if not isinstance(content, Mapping) or _is_error(content):
+            absent.add(key)
+        elif content.get("resourceType") != "Bundle":
+            resources.append(content)
+        else:
+            entries = tuple(_entries(content))
+            if any(_is_error(each) for each in entries) or (_has_next_page(content) and key not in _SORTED):
+                incomplete.add(key)
+            resources += entries
+    return Prefetched(
+        resources=_each_once(resources), absent=frozenset(absent), incomplete=frozenset(incomplete)
+    )
+
+
+def _each_once(resources: Iterable[Any]) -> tuple[Any, ...]:
+    seen: set[tuple[str, str]] = set()
+    once = []
+    for resource in resources:
+        identity = _identity(resource)
+        if identity not in seen:
+            once.append(resource)
+        if identity is not None:
+            seen.add(identity)
+    return tuple(once)
+
+
+def _identity(resource: Any) -> tuple[str, str] | None:
+    if not isinstance(resource, Mapping):
+        return None
+    kind, identifier = resource.get("resourceType"), resource.get("id")
+    return (kind, identifier) if isinstance(kind, str) and isinstance(identifier, str) else None
+
+
+def _entries(bundle: Mapping[str, Any]) -> Iterator[Any]:
+    entries = bundle.get("entry")
+    for entry in entries if isinstance(entries, list) else ():
+        yield entry.get("resource") if isinstance(entry, Mapping) else entry
+
+
+def _has_next_page(bundle: Mapping[str, Any]) -> bool:
+    links = bundle.get("link")
+    return any(
+        isinstance(link, Mapping) and link.get("relation") == "next"
+        for link in (links if isinstance(links, list) else ())
+    )
+
+
+def _is_error(resource: Any) -> bool:
+    if not isinstance(resource, Mapping) or resource.get("resourceType") != "OperationOutcome":
+        return False
+    issues = resource.get("issue")
+    return any(
+        not isinstance(issue, Mapping) or issue.get("severity") not in ("warning", "information")
+        for issue in (issues if isinstance(issues, list) else [None])
+    )

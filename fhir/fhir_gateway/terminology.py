@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Codes of the record and what they mean to us: LOINC, SNOMED CT, ICD-10, RxNorm, ATC.
+
+Only codes that the clinical reference gives as verified or well known; the unsure ones are left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Any
+
+from model.patient_facts import Analyte, Drug, SignGrade
+
+SNOMED = "http://snomed.info/sct"
+LOINC = "http://loinc.org"
+UCUM = "http://unitsofmeasure.org"
+RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
+ATC = "http://www.whocc.no/atc"
+ICD10 = "ICD-10"
+"""ICD-10 of WHO and its national modifications, which agree on the codes used here."""
+
+_SYSTEMS = {
+    "urn:oid:2.16.840.1.113883.6.96": SNOMED,
+    "urn:oid:2.16.840.1.113883.6.1": LOINC,
+    "urn:oid:2.16.840.1.113883.6.88": RXNORM,
+    "urn:oid:2.16.840.1.113883.6.73": ATC,
+    "http://fhir.de/CodeSystem/bfarm/atc": ATC,
+    "http://hl7.org/fhir/sid/icd-10": ICD10,
+    "http://hl7.org/fhir/sid/icd-10-cm": ICD10,
+    "http://fhir.de/CodeSystem/bfarm/icd-10-gm": ICD10,
+    "urn:oid:2.16.840.1.113883.6.3": ICD10,
+    "urn:oid:2.16.840.1.113883.6.90": ICD10,
+}
+
+ANALYTES = {
+    # "primary" and "accept" of the clinical reference. Never direct (1968-7) or conjugated plus
+    # unconjugated (33898-8) bilirubin, prothrombin time (5902-2) or activity (5894-1).
+    "1975-2": Analyte.BILIRUBIN,
+    "14631-6": Analyte.BILIRUBIN,
+    "42719-5": Analyte.BILIRUBIN,
+    "35194-0": Analyte.BILIRUBIN,
+    "1751-7": Analyte.ALBUMIN,
+    "61151-7": Analyte.ALBUMIN,
+    "61152-5": Analyte.ALBUMIN,
+    "54347-0": Analyte.ALBUMIN,
+    "62235-7": Analyte.ALBUMIN,
+    "62234-0": Analyte.ALBUMIN,
+    "6301-6": Analyte.INR,
+    "34714-6": Analyte.INR,
+    "46418-0": Analyte.INR,
+    "5895-7": Analyte.INR,
+}
+PRIMARY_LOINC = {Analyte.BILIRUBIN: "1975-2", Analyte.ALBUMIN: "1751-7", Analyte.INR: "6301-6"}
+"""What to order when the value is missing."""
+
+
+class Finding(StrEnum):
+    """What a Condition, or the code of a finding's Observation, is about."""
+
+    HCC = "hepatocellular carcinoma"
+    LIVER_CANCER_UNSPECIFIED = "liver cancer, type not stated"
+    OTHER_PRIMARY = "another primary liver cancer"
+    LIVER_METASTASIS = "secondary malignancy of the liver"
+    ASCITES = "ascites"
+    MALIGNANT_ASCITES = "malignant ascites"
+    ENCEPHALOPATHY = "hepatic encephalopathy"
+    CHOLESTATIC = "cholestatic liver disease"
+
+
+_FINDINGS = {
+    (SNOMED, "109841003"): Finding.HCC,
+    (ICD10, "C22.0"): Finding.HCC,
+    (SNOMED, "95214007"): Finding.LIVER_CANCER_UNSPECIFIED,
+    (ICD10, "C22.8"): Finding.LIVER_CANCER_UNSPECIFIED,
+    (ICD10, "C22.9"): Finding.LIVER_CANCER_UNSPECIFIED,
+    (ICD10, "C22.1"): Finding.OTHER_PRIMARY,
+    (ICD10, "C22.2"): Finding.OTHER_PRIMARY,
+    (ICD10, "C22.3"): Finding.OTHER_PRIMARY,
+    (ICD10, "C22.4"): Finding.OTHER_PRIMARY,
+    (ICD10, "C22.7"): Finding.OTHER_PRIMARY,
+    (ICD10, "C78.7"): Finding.LIVER_METASTASIS,
+    (SNOMED, "389026000"): Finding.ASCITES,
+    (SNOMED, "236004002"): Finding.ASCITES,
+    (ICD10, "R18.8"): Finding.ASCITES,
+    (ICD10, "K70.31"): Finding.ASCITES,
+    (SNOMED, "236005001"): Finding.MALIGNANT_ASCITES,
+    (ICD10, "R18.0"): Finding.MALIGNANT_ASCITES,
+    (SNOMED, "13920009"): Finding.ENCEPHALOPATHY,
+    (ICD10, "K76.82"): Finding.ENCEPHALOPATHY,
+    (ICD10, "K72.91"): Finding.ENCEPHALOPATHY,
+    (ICD10, "K72.11"): Finding.ENCEPHALOPATHY,
+    # K72.90 and K72.10, hepatic failure without coma, say nothing on encephalopathy.
+    (SNOMED, "31712002"): Finding.CHOLESTATIC,
+    (SNOMED, "197441003"): Finding.CHOLESTATIC,
+    (ICD10, "K74.3"): Finding.CHOLESTATIC,
+    (ICD10, "K83.01"): Finding.CHOLESTATIC,
+}
+
+SIGN_VALUES = {
+    # SNOMED CT qualifiers; severities as in FHIR R4 value set condition-severity.
+    "2667000": SignGrade.NONE,
+    "260415000": SignGrade.NONE,
+    "260385009": SignGrade.NONE,
+    "52101004": SignGrade.PRESENT,
+    "260373001": SignGrade.PRESENT,
+    "10828004": SignGrade.PRESENT,
+    "255604002": SignGrade.MILD,
+    "6736007": SignGrade.SEVERE,
+    "24484000": SignGrade.SEVERE,
+}
+"""Absent, not detected, negative; present, detected, positive; mild; moderate, severe."""
+
+_MEANINGS = (Finding.HCC, *(each for each in Finding if each is not Finding.HCC))
+"""The more telling first: an entry coded both as HCC and as liver cancer is HCC."""
+
+_RXNORM = {
+    Drug.ATEZOLIZUMAB: "1792776 1792780 1792785 2119695 2119696 2693894 2693892 2693899",
+    Drug.BEVACIZUMAB: (
+        "253337 2046141 2268040 2599045 2627652 2700737 2712050 337521 1657066 1657073 2046140 2046148 "
+        "2268039 2268047 2599043 2599051 2627650 2627658 2700735 2700744 2712048 2712057 1657068 1657074 "
+        "2046145 2046149 2268044 2268048 2599049 2599052 2627656 2627659 2700742 2700745 2712055 2712058 "
+        "2627648 2046138 2268037 2599041 2712044 2700660"
+    ),
+    Drug.WARFARIN: "11289",
+    Drug.APIXABAN: "1364430",
+    Drug.RIVAROXABAN: "1114195",
+    Drug.DABIGATRAN: "1037042",
+    Drug.EDOXABAN: "1599538",
+    Drug.ENOXAPARIN: "67108",
+    Drug.DALTEPARIN: "67109",
+    Drug.FONDAPARINUX: "321208",
+    Drug.HEPARIN: "5224",
+    Drug.SPIRONOLACTONE: "9997",
+    Drug.FUROSEMIDE: "4603",
+    Drug.TORSEMIDE: "38413",
+    Drug.LACTULOSE: "6218",
+    Drug.RIFAXIMIN: "35619",
+}
+"""Ingredients, and for the regimen's drugs also brands and products: codes of RxNorm."""
+
+_DRUG_CODES = {
+    **{(RXNORM, code): drug for drug, codes in _RXNORM.items() for code in codes.split()},
+    (ATC, "L01FF05"): Drug.ATEZOLIZUMAB,
+    (ATC, "L01FG01"): Drug.BEVACIZUMAB,
+}
+
+_DRUG_NAMES = {
+    **{drug.value: drug for drug in Drug},
+    "tecentriq": Drug.ATEZOLIZUMAB,
+    "avastin": Drug.BEVACIZUMAB,
+    "mvasi": Drug.BEVACIZUMAB,
+    "zirabev": Drug.BEVACIZUMAB,
+    "alymsys": Drug.BEVACIZUMAB,
+    "vegzelma": Drug.BEVACIZUMAB,
+    "avzivi": Drug.BEVACIZUMAB,
+    "jobevne": Drug.BEVACIZUMAB,
+}
+_WORD = re.compile(r"[a-z]+")
+
+
+def codes(concept: Any) -> tuple[tuple[str, str], ...]:
+    """Return (system, code) of each coding of a CodeableConcept, systems brought to one spelling."""
+    if concept is None:
+        return ()
+    return tuple(
+        (_SYSTEMS.get(str(coding.system), str(coding.system)), coding.code.strip())
+        for coding in concept.coding or ()
+        if coding.system and coding.code
+    )
+
+
+def words_of(concept: Any) -> str:
+    """Return the text of a CodeableConcept, or the first display: from outside, to be escaped."""
+    if concept is None:
+        return ""
+    return concept.text or next((coding.display for coding in concept.coding or () if coding.display), "")
+
+
+def finding(concept: Any) -> Finding | None:
+    """Return what a CodeableConcept is about; None when it is nothing that we read."""
+    found = {_FINDINGS[code] for code in codes(concept) if code in _FINDINGS}
+    return next((meaning for meaning in _MEANINGS if meaning in found), None)
+
+
+def analyte(concept: Any) -> Analyte | None:
+    """Return which laboratory value an Observation's code means; None for none or several."""
+    found = {ANALYTES[code] for system, code in codes(concept) if system == LOINC and code in ANALYTES}
+    return found.pop() if len(found) == 1 else None
+
+
+def drugs(concept: Any) -> frozenset[Drug]:
+    """Return the drugs of a CodeableConcept: by code, and by whole word of its text and displays."""
+    if concept is None:
+        return frozenset()
+    coded = {_DRUG_CODES[code] for code in codes(concept) if code in _DRUG_CODES}
+    texts: Iterable[str | None] = (concept.text, *(coding.display for coding in concept.coding or ()))
+    named = {
+        _DRUG_NAMES[word]
+        for text in texts
+        for word in _WORD.findall((text or "").lower())
+        if word in _DRUG_NAMES
+    }
+    return frozenset(coded | named)
+
+
+def is_recognisable(concept: Any) -> bool:
+    """Whether a drug's CodeableConcept has words or a known code: else it may be any drug."""
+    return bool(words_of(concept)) or bool(drugs(concept))
