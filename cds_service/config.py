@@ -33,12 +33,11 @@ class _Section(BaseModel):
 
 
 class SiteConfig(_Section):
-    """Where this installation keeps things and what it calls itself."""
+    """Where this installation keeps things."""
 
     data_dir: Path = Field(
         Path("var"), description="Folder of the archive and the SQLite files; relative to this file."
     )
-    name: str = Field("", description="Institution's name for people; shown on pages, not in reports.")
 
 
 class StoreConfig(_Section):

@@ -8,6 +8,7 @@ import hmac
 import logging
 import secrets
 import sys
+import warnings
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -50,6 +51,17 @@ class _AllowList:
         return event_dict
 
 
+def silence_libraries() -> None:
+    """Keep libraries, and Python's warnings, from printing what they read; for every process of ours."""
+    for name in _SILENCED:
+        library = logging.getLogger(name)
+        library.handlers = [logging.NullHandler()]
+        library.propagate = False
+        library.setLevel(logging.CRITICAL)
+    # pydicom and highdicom warn with the value that they find odd: a date of birth, a name.
+    warnings.simplefilter("ignore")
+
+
 def configure_logs(*, level: str, process: str, stream: TextIO | None = None, strict: bool = False) -> Any:
     """Return the logger of this process and silence libraries that quote what they read.
 
@@ -62,12 +74,7 @@ def configure_logs(*, level: str, process: str, stream: TextIO | None = None, st
     strict
         Raise on a key that is not on the allow-list instead of dropping it.
     """
-    for name in _SILENCED:
-        library = logging.getLogger(name)
-        library.handlers = [logging.NullHandler()]
-        library.propagate = False
-        library.setLevel(logging.CRITICAL)
-    logging.captureWarnings(capture=False)
+    silence_libraries()
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

@@ -68,6 +68,7 @@ _assessments = _table(
     "study_instance_uid",
     "revision",
     "instances_digest",
+    "owner",
     "state",
     "patient_id",
     "issuer",
@@ -147,6 +148,10 @@ class Store:
     def __init__(self, engine: sa.Engine, archive_dir: Path) -> None:
         self._engine = engine
         self._archive_dir = archive_dir
+
+    def close(self) -> None:
+        """Close the connections of this process."""
+        self._engine.dispose()
 
     @contextmanager
     def _write(self) -> Iterator[sa.Connection]:
@@ -270,8 +275,14 @@ class Store:
 
     # -- assessing ---------------------------------------------------------------------------------
 
-    def open_revision(self, study_instance_uid: str, *, now: datetime) -> Revision | None:
-        """Begin the next assessment of a study; None when what it holds is in one already."""
+    def open_revision(self, study_instance_uid: str, *, owner: str, now: datetime) -> Revision | None:
+        """Begin the next assessment of a study; None when what it holds is in one already.
+
+        Parameters
+        ----------
+        owner
+            The workflow that asks: asking again, as after it was killed, it gets the same revision.
+        """
         with self._write() as connection:
             # PostgreSQL: a receiving process that adds an instance waits here, and is in the next revision.
             covers_until = connection.execute(
@@ -297,13 +308,24 @@ class Store:
                 study_instance_uid=study_instance_uid,
                 revision=revision,
                 instances_digest=digest,
+                owner=owner,
                 covers_until=covers_until,
                 state=AssessmentState.OPEN.value,
                 created_at=now,
             )
-            if not opened:
+            if opened:
+                return Revision(study_instance_uid=study_instance_uid, revision=revision, created_at=now)
+            begun = connection.execute(
+                sa.select(_assessments.c.revision, _assessments.c.created_at)
+                .where(_assessments.c.study_instance_uid == study_instance_uid)
+                .where(_assessments.c.instances_digest == digest)
+                .where(_assessments.c.owner == owner)
+            ).one_or_none()
+            if begun is None:
                 return None
-            return Revision(study_instance_uid=study_instance_uid, revision=revision, created_at=now)
+            return Revision(
+                study_instance_uid=study_instance_uid, revision=begun.revision, created_at=begun.created_at
+            )
 
     def record_outcome(self, outcome: Outcome) -> None:
         """Keep the outcome of an open revision; cards do not see it before `publish`."""

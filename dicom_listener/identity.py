@@ -87,7 +87,7 @@ def one_identity(identities: Iterable[Identity]) -> Identity:
         study_date=min((each.study_date for each in stated if each.study_date), default=None),
     )
     if not together.patient_id:
-        raise RejectedStudy(RejectionReason.SEVERAL_PATIENTS, "no object of the study has a Patient ID")
+        raise RejectedStudy(RejectionReason.NO_PATIENT)
     return together
 
 

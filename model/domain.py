@@ -55,6 +55,7 @@ class RejectionReason(StrEnum):
     MASK_GRID = "IMG-GRID"
     LESION_TOO_SMALL = "IMG-SMALL"
     SEVERAL_PATIENTS = "IMG-ID"
+    NO_PATIENT = "IMG-NOID"
     INCOMPLETE = "IMG-PART"
     FAULT = "SYS-FAULT"
 
@@ -81,8 +82,9 @@ _EXPLANATION = {
     RejectionReason.MASK_GRID: "The outline does not lie on the grid of the image series it refers to.",
     RejectionReason.LESION_TOO_SMALL: "Every outlined lesion is too small to be measured.",
     RejectionReason.SEVERAL_PATIENTS: "The study is of more than one patient; correct it in the PACS.",
+    RejectionReason.NO_PATIENT: "No object of the study has a Patient ID; correct it in the PACS.",
     RejectionReason.INCOMPLETE: "The study did not become complete within the time limit.",
-    RejectionReason.FAULT: "The software failed on this study; nothing of it is lost. See the log and tell us.",
+    RejectionReason.FAULT: "The software failed on this study; its images are kept. See the log.",
 }
 
 

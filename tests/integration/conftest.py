@@ -112,6 +112,7 @@ class Installation:
     web_port: int
     config_path: Path
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    opened: list[Shared] = field(default_factory=list)
 
     def start(self, command: str, *, program: list[str] | None = None) -> "subprocess.Popen[bytes]":
         """Start `hcc-cds COMMAND`, or `program` in its place, and wait until it answers."""
@@ -143,9 +144,13 @@ class Installation:
 
     def shared(self) -> Shared:
         """Store and archive, as a process of the installation has them."""
-        return build_shared(load_config(self.config_path), "test")
+        if not self.opened:
+            self.opened.append(build_shared(load_config(self.config_path), "test"))
+        return self.opened[0]
 
     def stop(self) -> None:
+        for each in self.opened:
+            each.store.close()
         for process in self.processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
@@ -191,7 +196,7 @@ development_without_jwt = true
 [identity]
 default_issuer = "HOSPITAL"
 [[identity.identifier_systems]]
-system = "urn:oid:1.2.3.4"
+system = "urn:oid:2.999.1"
 issuer = "HOSPITAL"
 {extra}
 """)

@@ -138,11 +138,11 @@ def without_preamble_and_truncated(study, edit):
         (set_one(PatientID="P2"), RejectionReason.SEVERAL_PATIENTS),
         (set_one(PatientBirthDate="19710203"), RejectionReason.SEVERAL_PATIENTS),
         (set_one(IssuerOfPatientID="OTHER"), RejectionReason.SEVERAL_PATIENTS),
-        (set_all(PatientID=""), RejectionReason.SEVERAL_PATIENTS),
+        (set_all(PatientID=""), RejectionReason.NO_PATIENT),
     ],
 )
 def test_a_series_that_would_be_measured_wrongly_is_rejected(study, limits, edit, spoil, reason):
-    if reason is not RejectionReason.SEVERAL_PATIENTS:
+    if reason not in (RejectionReason.SEVERAL_PATIENTS, RejectionReason.NO_PATIENT):
         study.add_segmentation()
     spoil(study, edit)
 

@@ -40,6 +40,7 @@ def upgrade() -> None:
         sa.Column("study_instance_uid", _UID, sa.ForeignKey("studies.study_instance_uid"), primary_key=True),
         sa.Column("revision", sa.Integer, primary_key=True),
         sa.Column("instances_digest", sa.String(64), nullable=False),
+        sa.Column("owner", sa.String(64), nullable=False),
         sa.Column("covers_until", _TIME, nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("created_at", _TIME, nullable=False),

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python dying_worker.py CONFIG STEP work`: the real worker, killed by SIGKILL inside one step.
+
+It dies when the step's work is done and its result is not kept yet: the worst moment.
+"""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from cds_service import stages
+from cds_service.config import load_config
+from cds_service.working import run_worker
+
+
+def main() -> None:
+    config_path, step = Path(sys.argv[1]), sys.argv[2]
+
+    class DyingStages(stages.Stages):
+        pass
+
+    def die(self: stages.Stages, *args: Any) -> Any:
+        getattr(super(DyingStages, self), step)(*args)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(DyingStages, step, die)
+    run_worker(load_config(config_path), stop=threading.Event(), grace_s=0, make_stages=DyingStages)
+
+
+# The measuring processes are spawned and import this file; they must not become workers.
+if __name__ == "__main__":
+    main()
