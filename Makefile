@@ -1,6 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # Every target sets up what it needs. Start with `make demo`.
 
+PYTHON ?= python3
+export PYTHON
+# The Python that bootstrap.sh looked at, and no other that uv might prefer or download.
+export UV_PYTHON ?= $(shell command -v $(PYTHON))
+export UV_PYTHON_DOWNLOADS ?= never
+
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 RUN := $(UV) run --locked --quiet
 CONFIG ?= hcc-cds.toml
@@ -47,8 +53,9 @@ model: setup ## Make the demonstration bundle anew; the same bytes every time
 
 pythons: setup ## Install the lock on each supported Python on this machine, and run the unit tests there
 	@for each in 3.11 3.12 3.13; do \
+	  UV_PYTHON= $(UV) python find $$each >/dev/null 2>&1 || { echo "== Python $$each is not on this machine"; continue; }; \
 	  echo "== Python $$each"; \
-	  UV_PROJECT_ENVIRONMENT=.venv-$$each $(UV) run --locked --quiet --python $$each pytest -q tests/unit || exit 1; \
+	  UV_PYTHON= UV_PROJECT_ENVIRONMENT=.venv-$$each $(UV) run --locked --quiet --python $$each pytest -q tests/unit || exit 1; \
 	done
 
 clean: ## Remove environments, caches and local data

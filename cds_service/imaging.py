@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -59,6 +60,11 @@ class ReportTask:
     preliminary: bool
     device_name: str
     predecessor: Assessment | None
+
+
+def load_libraries(_task: None) -> None:
+    """Import now what measuring would import for its first study: seconds that nobody waits for."""
+    importlib.import_module("model.feature_classes")
 
 
 def select_images(task: StudyTask) -> tuple[str, ...]:

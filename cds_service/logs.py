@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import logging
+import os
 import secrets
 import sys
+import tempfile
 import warnings
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -110,10 +113,12 @@ def load_study_ref(data_dir: Path) -> StudyRef:
     """Read the installation's key for study references; make it on first use."""
     path = data_dir / "study-ref.key"
     data_dir.mkdir(parents=True, exist_ok=True)
-    try:
-        with path.open("xb") as file:
-            path.chmod(0o600)
+    if not path.exists():
+        descriptor, temporary = tempfile.mkstemp(dir=data_dir)  # readable by its owner only
+        with os.fdopen(descriptor, "wb") as file:
             file.write(secrets.token_bytes(32))
-    except FileExistsError:
-        pass
+        # A link appears whole or, where another process was first, not at all.
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+        Path(temporary).unlink()
     return StudyRef(path.read_bytes())

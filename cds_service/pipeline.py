@@ -8,6 +8,7 @@ done and before its result was kept.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -77,8 +78,9 @@ class _Steps:
         return answer["value"]
 
     def _answer(self, name: str, work: Callable[..., Any], args: tuple[Any, ...]) -> dict[str, Any]:
+        begun = time.monotonic()
         try:
-            return {"value": work(*args)}
+            answer = {"value": work(*args)}
         except RejectedStudy as rejected:
             return {"rejected": [rejected.reason.value, rejected.detail]}
         except Exception as error:  # noqa: BLE001 - the edge: a fault of ours is a stored, shown result
@@ -87,6 +89,9 @@ class _Steps:
                 return {"retry": type(error).__name__}
             self._log.error("step_failed", step=name, error=type(error).__name__, source=_where(error))
             return {"rejected": [RejectionReason.FAULT.value, type(error).__name__]}
+        else:
+            self._log.debug("step_done", step=name, seconds=round(time.monotonic() - begun, 3))
+            return answer
 
 
 def _where(error: BaseException) -> str:

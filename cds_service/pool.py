@@ -65,6 +65,11 @@ class MeasuringPool:
                     self._executor = self._new_executor()
             raise
 
+    def warm(self, work: Callable[[None], None]) -> None:
+        """Start every process with `work`, without waiting for it."""
+        for _ in range(self._processes):
+            self._executor.submit(work, None)
+
     def close(self) -> None:
         """End the processes; work under way is lost and done again by the workflow."""
         self._executor.shutdown(wait=False, cancel_futures=True)

@@ -8,6 +8,7 @@ import threading
 from cds_service.build import build_shared
 from cds_service.config import Config
 from cds_service.engines import create_workflow_engine
+from cds_service.imaging import load_libraries
 from cds_service.models import load_configured_bundle
 from cds_service.pool import MeasuringPool
 from cds_service.receiving import build_timer
@@ -29,6 +30,7 @@ def run_worker(
     shared.archive.prepare()
     bundle = load_configured_bundle(config)
     pool = MeasuringPool(config.assess.processes)
+    pool.warm(load_libraries)
     worker = Worker(
         settings=config.assess,
         name=WorkerName(config.site.data_dir / "workers"),
