@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The store on SQLite."""
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -17,10 +18,12 @@ KEY = PatientKey(patient_id="0042", issuer="HOSPITAL")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path) -> Iterator[Store]:
     engine = create_engine(f"sqlite:///{tmp_path}/store.sqlite", busy_timeout_s=1)
     migrate(engine)
-    return Store(engine, tmp_path)
+    opened = Store(engine, tmp_path)
+    yield opened
+    opened.close()
 
 
 def instance(tmp_path: Path, name: str, *, sha256: str = "aa", study: str = STUDY) -> StoredInstance:
@@ -178,3 +181,4 @@ def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
     migrate(engine)
 
     assert Store(engine, tmp_path).instances(STUDY) == ()
+    engine.dispose()
