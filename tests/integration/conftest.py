@@ -208,6 +208,16 @@ issuer = "HOSPITAL"
         each.stop()
 
 
+@pytest.fixture(name="wait_until")
+def _wait_until() -> Callable[..., Any]:
+    return wait_until
+
+
+@pytest.fixture(name="free_port")
+def _free_port() -> Callable[[], int]:
+    return free_port
+
+
 @pytest.fixture
 def dcmtk_environment() -> dict[str, str]:
     """DCMTK waits for Nagle's algorithm on loopback unless told otherwise."""

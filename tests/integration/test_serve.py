@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`hcc-cds serve`: processes that come back, stop in peace, and leave nothing behind; delivery that waits."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+
+from cds_service.store import DeliveryState
+from dicom_listener.deliver import Peer, send
+from dicom_listener.synthetic import SyntheticStudy, write_ct_series, write_segmentation
+from model.domain import derived_uid
+from model.training.phantom import phantom
+
+STUDY = derived_uid("serve")
+
+
+def children(process: "subprocess.Popen[bytes]") -> dict[str, int]:
+    """Process ids of listener, worker and web by command."""
+    listed = subprocess.run(
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(process.pid)], capture_output=True, text=True, check=True
+    )
+    lines = [line.split() for line in listed.stdout.splitlines()]
+    return {words[-1]: int(words[0]) for words in lines if "cds_service" in words}
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def send_study(port: int, folder: Path) -> None:
+    made = phantom(5, shape=(48, 128, 128), spacing_mm=(1.5, 1.5, 2.5), centre_mm=(-75.0, 10.0, 0.0))
+    study = SyntheticStudy(
+        study_instance_uid=STUDY,
+        started_at=datetime(2026, 11, 20, 9, tzinfo=UTC),
+        patient_id="0042",
+        birth_date=date(1951, 7, 9),
+    )
+    slices = write_ct_series(folder, made.volume, study=study, series_instance_uid=derived_uid("serve", "ct"))
+    outline = write_segmentation(
+        folder, slices, made.lesions, series_instance_uid=derived_uid("serve", "outline")
+    )
+    results = send(
+        [*slices, outline],
+        Peer(host="127.0.0.1", port=port, ae_title="HCC_CDS"),
+        calling_ae_title="TEST",
+        network_timeout_s=30,
+    )
+    assert all(each.accepted for each in results)
+
+
+def test_a_process_that_is_killed_comes_back_and_sigterm_ends_all_in_peace(
+    installation: Callable, wait_until: Callable
+) -> None:
+    site = installation()
+    serve = site.start("serve")
+    site.wait_for("working")
+    before = children(serve)
+    assert set(before) == {"listen", "work", "web"}
+
+    os.kill(before["listen"], signal.SIGKILL)
+    wait_until(
+        lambda: children(serve).get("listen", before["listen"]) != before["listen"],
+        timeout_s=30,
+        what="a new listener",
+    )
+    site.wait_for("listening", count=2)
+    serve.send_signal(signal.SIGTERM)
+
+    assert serve.wait(60) == 0
+    assert {each["process"] for each in site.events("stopped")} == {"listen", "work"}
+    assert not [line for line in (site.folder / "log").read_text().splitlines() if not line.startswith("{")]
+    assert not [pid for pid in before.values() if is_alive(pid)]
+
+
+def test_a_supervisor_that_is_killed_takes_its_processes_along(
+    installation: Callable, wait_until: Callable
+) -> None:
+    site = installation()
+    serve = site.start("serve")
+    site.wait_for("working")
+    left = children(serve)
+
+    serve.kill()
+    serve.wait()
+
+    wait_until(
+        lambda: not [pid for pid in left.values() if is_alive(pid)], timeout_s=60, what="its processes end"
+    )
+
+
+@pytest.mark.timeout(300)
+def test_reports_wait_for_a_pacs_that_is_down_and_arrive_once(
+    installation: Callable, free_port: Callable[[], int], tmp_path: Path
+) -> None:
+    port = free_port()
+    site = installation(
+        f'[[deliver.destinations]]\nname = "down"\nhost = "127.0.0.1"\nport = {port}\nae_title = "LATE"\n'
+    )
+    site.start("serve")
+    send_study(site.dicom_port, tmp_path / "study")
+    site.wait_for("study_assessed")
+    delayed = site.wait_for("report_delayed", count=2)
+
+    received = tmp_path / "received"
+    received.mkdir()
+    command = ["storescp", "-aet", "LATE", "-od", str(received), str(port)]
+    pacs = subprocess.Popen(
+        [sys.executable, "-m", "pynetdicom", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        site.wait_for("report_delivered", count=2)
+    finally:
+        pacs.terminate()
+        pacs.wait(20)
+
+    assert {each["reason"] for each in delayed} == {"cannot connect"}
+    numbers = sorted(int(dcmread(each).SeriesNumber) for each in received.iterdir())
+    assert numbers == [9101, 9102]
+    states = site.shared().store.delivery_states(STUDY, 1, "down")
+    assert {state for _, state in states} == {DeliveryState.DELIVERED}
+
+
+@pytest.mark.timeout(300)
+def test_reports_that_a_pacs_refuses_are_put_aside_and_the_card_is_not_held_up(
+    installation: Callable, free_port: Callable[[], int], tmp_path: Path
+) -> None:
+    port = free_port()
+    # A node that answers but knows no SR: our own listener.
+    refusing = (
+        f'[[deliver.destinations]]\nname = "self"\nhost = "127.0.0.1"\nport = {port}\nae_title = "HCC_CDS"\n'
+    )
+    site = installation(refusing)
+    site.config_path.write_text(
+        site.config_path.read_text().replace(
+            f"[listen]\nport = {site.dicom_port}", f"[listen]\nport = {port}"
+        )
+    )
+    site.dicom_port = port
+    site.start("serve")
+
+    send_study(port, tmp_path / "study")
+    site.wait_for("study_assessed")
+    aside = site.wait_for("report_put_aside", count=2)
+
+    assert {each["reason"] for each in aside} == {"SOP class not accepted"}
+    assert site.shared().store.outcome(STUDY) is not None
