@@ -119,12 +119,21 @@ def web(config: Config) -> None:
 
 
 @hcc_cds.command()
+@click.pass_obj
+def redeliver(config: Config) -> None:
+    """Send again the reports that were put aside; the running worker does it within a minute or two."""
+    shared = build_shared(config, "redeliver")
+    count = shared.store.revive_deliveries(now=datetime.now(UTC))
+    click.echo(f"{count} reports are back in the outbox")
+
+
+@hcc_cds.command()
 @click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("var/demo"),
     show_default=True,
-    help="Emptied first; everything is left in it.",
+    help="Made, or emptied if a demonstration made it.",
 )
 def demo(folder: Path) -> None:
     """Send a made-up study through the real service and show report and card."""
@@ -178,6 +187,8 @@ def _end_with_stdin() -> None:
 
 def main() -> None:
     """Run the command; our errors become one line and an exit code."""
+    # What we write is about patients: for our own user only.
+    os.umask(0o077)
     try:
         hcc_cds()
     except HccCdsError as error:

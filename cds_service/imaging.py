@@ -91,7 +91,7 @@ def measure_images(task: StudyTask) -> Measured:
 
 def read_rejected_study(task: StudyTask) -> Study:
     """Whose study it is that is rejected, as far as its headers agree."""
-    return read_study(task.instances, task.default_issuer)
+    return read_study(task.revision.study_instance_uid, task.instances, task.default_issuer)
 
 
 def report_assessment(task: ReportTask) -> tuple[WrittenReport, ...]:
@@ -106,7 +106,13 @@ def report_assessment(task: ReportTask) -> tuple[WrittenReport, ...]:
         predecessor=task.predecessor,
     )
     return tuple(
-        WrittenReport(sop_instance_uid=sop_instance_uid(kind, task.assessment), kind=kind.value, path=path)
+        WrittenReport(
+            study_instance_uid=task.assessment.study.study_instance_uid,
+            revision=task.assessment.revision,
+            sop_instance_uid=sop_instance_uid(kind, task.assessment),
+            kind=kind.value,
+            path=path,
+        )
         for kind, path in paths.items()
     )
 

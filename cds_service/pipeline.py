@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from dbos import DBOS, SetWorkflowID
+from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
 
-from cds_service.quiet import ASSESS_STUDY
+from cds_service.quiet import ASSESS_QUEUE, ASSESS_STUDY
 from cds_service.stages import Stages
 from model.domain import RejectionReason
 from model.errors import HccCdsError, MeasuringProcessLost, RejectedStudy
@@ -23,40 +23,75 @@ DELIVER_REPORTS = "deliver_reports"
 DELIVER_QUEUE = "deliver"
 _FIRST_RETRY_S = 1.0
 _LONGEST_RETRY_S = 300.0
+_MOST_DOUBLINGS = 9
 _MEASURING_ATTEMPTS = 3
 """A study whose measuring process dies this often is what kills it."""
 
 
-def register(stages: Stages) -> None:
-    """Tell DBOS of the workflows; before `DBOS.launch`."""
-    step = _Steps(stages.log).run
+class Pipeline:
+    """The workflows, told to DBOS before `DBOS.launch`, and the ways to begin them from outside."""
 
-    @DBOS.workflow(name=ASSESS_STUDY)
-    def assess_study(study_instance_uid: str) -> None:
-        owner = DBOS.workflow_id
-        while (opened := step("complete", stages.complete, study_instance_uid, owner))["wait_s"] > 0:
-            DBOS.sleep(opened["wait_s"])
-        revision = opened["revision"]
-        if revision is None:
-            return
-        try:
-            selected = step("select", stages.select, revision)
-            measured = step("measure", stages.measure, revision, selected)
-            outcome = step("score", stages.score, revision, measured)
-            step("report", stages.report, revision, outcome)
-        except RejectedStudy as rejected:
-            outcome = step("reject", stages.reject, revision, rejected.reason.value, rejected.detail)
-        for destination in step("deliver", stages.deliver, revision):
-            with SetWorkflowID(f"deliver {destination} {revision['revision']} {study_instance_uid}"):
-                DBOS.enqueue_workflow(DELIVER_QUEUE, deliver_reports, revision, destination)
-        step("publish", stages.publish, revision, outcome)
+    def __init__(self, stages: Stages) -> None:
+        steps = _Steps(stages.log)
 
-    @DBOS.workflow(name=DELIVER_REPORTS)
-    def deliver_reports(revision: dict[str, Any], destination: str) -> None:
-        attempt = 0
-        while (wait_s := step("send", stages.send, revision, destination, attempt)) > 0:
-            DBOS.sleep(wait_s)
-            attempt += 1
+        @DBOS.workflow(name=ASSESS_STUDY)
+        def assess_study(study_instance_uid: str) -> None:
+            owner = DBOS.workflow_id
+            while (opened := steps.sure("complete", stages.complete, study_instance_uid, owner))[
+                "wait_s"
+            ] > 0:
+                DBOS.sleep(opened["wait_s"])
+            revision = opened["revision"]
+            if revision is None:
+                return
+            try:
+                selected = steps.run("select", stages.select, revision)
+                measured = steps.run("measure", stages.measure, revision, selected)
+                outcome = steps.run("score", stages.score, revision, measured)
+                steps.run("report", stages.report, revision, outcome)
+            except RejectedStudy as rejected:
+                outcome = steps.sure(
+                    "reject", stages.reject, revision, rejected.reason.value, rejected.detail
+                )
+            for destination in steps.sure("deliver", stages.deliver, revision):
+                self.deliver(study_instance_uid, revision["revision"], destination, occasion="assessed")
+            steps.sure("publish", stages.publish, revision, outcome)
+
+        @DBOS.workflow(name=DELIVER_REPORTS)
+        def deliver_reports(
+            study_instance_uid: str, revision: int, destination: str, occasion: str, attempt: int
+        ) -> None:
+            wait_s = steps.run("send", stages.send, study_instance_uid, revision, destination, attempt)
+            if wait_s > 0:
+                # Enqueued anew rather than slept: a destination that is down holds no place of another's.
+                with SetEnqueueOptions(delay_seconds=wait_s):
+                    self.deliver(
+                        study_instance_uid, revision, destination, occasion=occasion, attempt=attempt + 1
+                    )
+
+        self._assess_study = assess_study
+        self._deliver_reports = deliver_reports
+
+    def assess(self, study_instance_uid: str, *, occasion: str) -> None:
+        """Enqueue the assessment of a study, once for each `occasion`."""
+        with SetWorkflowID(f"assess {study_instance_uid}, {occasion}"):
+            DBOS.enqueue_workflow(ASSESS_QUEUE, self._assess_study, study_instance_uid)
+
+    def deliver(
+        self, study_instance_uid: str, revision: int, destination: str, *, occasion: str, attempt: int = 0
+    ) -> None:
+        """Enqueue sending a revision's reports to a destination, once for each `occasion` and attempt."""
+        name = f"deliver {study_instance_uid} {revision} to {destination}, {occasion}, attempt {attempt}"
+        with SetWorkflowID(name):
+            DBOS.enqueue_workflow(
+                DELIVER_QUEUE,
+                self._deliver_reports,
+                study_instance_uid,
+                revision,
+                destination,
+                occasion,
+                attempt,
+            )
 
 
 class _Steps:
@@ -65,13 +100,24 @@ class _Steps:
     def __init__(self, log: Any) -> None:
         self._log = log
 
+    def sure(self, name: str, work: Callable[..., Any], *args: Any) -> Any:
+        """Run a step that a study cannot do without: a fault of ours is logged and it is tried again."""
+        attempt = 0
+        while True:
+            try:
+                return self.run(name, work, *args)
+            except RejectedStudy:
+                attempt += 1
+                DBOS.sleep(_delay_s(attempt))
+
     def run(self, name: str, work: Callable[..., Any], *args: Any) -> Any:
+        """Run a step; raise RejectedStudy, in the workflow, for what it rejected or failed at."""
         attempt = 0
         while "retry" in (answer := DBOS.run_step({"name": name}, self._answer, name, work, args)):
             attempt += 1
             if answer["retry"] == MeasuringProcessLost.__name__ and attempt >= _MEASURING_ATTEMPTS:
                 raise RejectedStudy(RejectionReason.FAULT, answer["retry"])
-            DBOS.sleep(min(_LONGEST_RETRY_S, _FIRST_RETRY_S * 2**attempt))
+            DBOS.sleep(_delay_s(attempt))
         if "rejected" in answer:
             reason, detail = answer["rejected"]
             raise RejectedStudy(RejectionReason(reason), detail)
@@ -92,6 +138,10 @@ class _Steps:
         else:
             self._log.debug("step_done", step=name, seconds=round(time.monotonic() - begun, 3))
             return answer
+
+
+def _delay_s(attempt: int) -> float:
+    return min(_LONGEST_RETRY_S, _FIRST_RETRY_S * 2.0 ** min(attempt, _MOST_DOUBLINGS))
 
 
 def _where(error: BaseException) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
@@ -33,43 +34,40 @@ def _begin_process() -> None:
 
 
 class MeasuringPool:
-    """A pool of processes that is made anew when one of them dies."""
+    """Processes that each take one task at a time: one that dies takes no other's task along."""
 
     def __init__(self, processes: int) -> None:
-        self._processes = processes
-        self._lock = threading.Lock()
-        self._executor = self._new_executor()
-
-    def _new_executor(self) -> ProcessPoolExecutor:
-        # Not forked: the worker has threads, and a forked child would inherit their locks.
-        return ProcessPoolExecutor(
-            max_workers=self._processes,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_begin_process,
-        )
+        self._free: queue.Queue[ProcessPoolExecutor] = queue.Queue()
+        for _ in range(processes):
+            self._free.put(_new_process())
 
     def run(self, work: Callable[[Task], Result], task: Task) -> Result:
-        """Return what `work` returns for `task` in a process of the pool.
+        """Return what `work` returns for `task` in a process of the pool, when one is free.
 
         Raises
         ------
         BrokenExecutor
-            The process died; the next call finds a new one.
+            The process died; another takes its place.
         """
-        executor = self._executor
+        process = self._free.get()
         try:
-            return executor.submit(work, task).result()
+            return process.submit(work, task).result()
         except BrokenExecutor:
-            with self._lock:
-                if self._executor is executor:
-                    self._executor = self._new_executor()
+            process = _new_process()
             raise
+        finally:
+            self._free.put(process)
 
     def warm(self, work: Callable[[None], None]) -> None:
-        """Start every process with `work`, without waiting for it."""
-        for _ in range(self._processes):
-            self._executor.submit(work, None)
+        """Start every process with `work`, without waiting for it; before the first `run`."""
+        for _ in range(self._free.qsize()):
+            process = self._free.get()
+            process.submit(work, None)
+            self._free.put(process)
 
-    def close(self) -> None:
-        """End the processes; work under way is lost and done again by the workflow."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+
+def _new_process() -> ProcessPoolExecutor:
+    # Not forked: the worker has threads, and a forked child would inherit their locks.
+    return ProcessPoolExecutor(
+        max_workers=1, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_process
+    )

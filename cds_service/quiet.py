@@ -41,7 +41,7 @@ class QuietTimer:
 
     def touched(self, study_instance_uid: str) -> None:
         """Start the study's quiet time anew. Never raises: the instance is acknowledged already."""
-        if not self._schedule(study_instance_uid, self._quiet_s):
+        if not self._schedule(study_instance_uid):
             self._log.warning("study_not_yet_scheduled", study_ref=self._study_ref(study_instance_uid))
             with self._lock:
                 first = not self._waiting
@@ -49,14 +49,7 @@ class QuietTimer:
             if first:
                 threading.Thread(target=self._retry, name="schedule", daemon=True).start()
 
-    def overdue(self, study_instance_uid: str) -> None:
-        """Let the study be assessed now: it has been quiet, and nobody took it.
-
-        Another quiet time would start anew with each look, and the study never.
-        """
-        self._schedule(study_instance_uid, 0.0)
-
-    def _schedule(self, study_instance_uid: str, wait_s: float) -> bool:
+    def _schedule(self, study_instance_uid: str) -> bool:
         try:
             client = DBOSClient(
                 system_database_engine=self._engine,
@@ -65,7 +58,7 @@ class QuietTimer:
                 retry_connection_errors=False,
             )
             DebouncerClient(client, {"workflow_name": ASSESS_STUDY, "queue_name": ASSESS_QUEUE}).debounce(
-                study_instance_uid, wait_s, study_instance_uid
+                study_instance_uid, self._quiet_s, study_instance_uid
             )
         except Exception as error:  # noqa: BLE001 - the edge to the engine: it is asked again
             self._log.debug("engine_away", error=type(error).__name__)
@@ -78,7 +71,7 @@ class QuietTimer:
         while not wait.wait(_RETRY_S):
             with self._lock:
                 waiting = sorted(self._waiting)
-            done = {each for each in waiting if self._schedule(each, self._quiet_s)}
+            done = {each for each in waiting if self._schedule(each)}
             with self._lock:
                 self._waiting -= done
                 if not self._waiting:

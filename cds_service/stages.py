@@ -29,9 +29,10 @@ from dicom_listener.deliver import Peer, send
 from dicom_listener.selection import ImageLimits
 from model.bundle import Bundle
 from model.domain import Assessment, Outcome, Rejection, RejectionReason
-from model.errors import MeasuringProcessLost, PeerUnavailable, ReportNotConformant
+from model.errors import MeasuringProcessLost, PeerRefused, PeerUnavailable, ReportNotConformant
 
 SOFTWARE_VERSION = version("hcc-cds")
+_MOST_DOUBLINGS = 16
 
 
 class Stages:
@@ -139,8 +140,6 @@ class Stages:
             )
             return
         self._store.record_reports(
-            opened.study_instance_uid,
-            opened.revision,
             reports,
             [each.name for each in self._config.deliver.destinations],
             now=self._now(),
@@ -169,11 +168,16 @@ class Stages:
             if self._store.pending_reports(opened.study_instance_uid, opened.revision, each.name)
         ]
 
-    def send(self, revision: dict[str, Any], destination: str, attempt: int) -> float:
+    @property
+    def longest_delivery_delay(self) -> timedelta:
+        """A report that waits and was not tried for this long has been forgotten."""
+        deliver = self._config.deliver
+        return timedelta(seconds=2 * (deliver.maximum_delay_s + deliver.network_timeout_s))
+
+    def send(self, study_instance_uid: str, revision: int, destination: str, attempt: int) -> float:
         """Send what `destination` has not accepted; seconds until the next attempt, 0 when there is none."""
-        opened = decode(Revision, revision)
         node = self._destination(destination)
-        pending = self._store.pending_reports(opened.study_instance_uid, opened.revision, destination)
+        pending = self._store.pending_reports(study_instance_uid, revision, destination)
         if node is None or not pending:
             return 0.0
         last = attempt + 1 >= self._config.deliver.attempts
@@ -184,17 +188,16 @@ class Stages:
                 calling_ae_title=self._config.listen.ae_title,
                 network_timeout_s=self._config.deliver.network_timeout_s,
             )
-        except PeerUnavailable as error:
+        except (PeerUnavailable, PeerRefused) as error:
+            last = last or not error.retryable
             for each in pending:
-                self._note_delivery(opened, each, node, accepted=False, again=not last, reason=str(error))
+                self._note_delivery(each, node, accepted=False, again=not last, reason=str(error))
             return 0.0 if last else self._delay_s(attempt)
         again = False
         for each, result in zip(pending, results, strict=True):
             retry = not result.accepted and result.retryable and not last
             again = again or retry
-            self._note_delivery(
-                opened, each, node, accepted=result.accepted, again=retry, reason=result.reason
-            )
+            self._note_delivery(each, node, accepted=result.accepted, again=retry, reason=result.reason)
         return self._delay_s(attempt) if again else 0.0
 
     def publish(self, revision: dict[str, Any], outcome: dict[str, Any]) -> None:
@@ -256,11 +259,10 @@ class Stages:
 
     def _delay_s(self, attempt: int) -> float:
         deliver = self._config.deliver
-        return float(min(deliver.maximum_delay_s, deliver.first_delay_s * 2**attempt))
+        return min(deliver.maximum_delay_s, deliver.first_delay_s * 2.0 ** min(attempt, _MOST_DOUBLINGS))
 
     def _note_delivery(
         self,
-        opened: Revision,
         report: WrittenReport,
         node: DestinationConfig,
         *,
@@ -283,8 +285,8 @@ class Stages:
                 DeliveryState.PENDING: "report_delayed",
                 DeliveryState.PUT_ASIDE: "report_put_aside",
             }[state],
-            study_ref=self._study_ref(opened.study_instance_uid),
-            revision=opened.revision,
+            study_ref=self._study_ref(report.study_instance_uid),
+            revision=report.revision,
             kind=report.kind,
             destination=node.name,
             reason=reason,

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config as AlembicConfig
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from cds_service.encoding import outcome_from_json, outcome_to_json
 from dicom_listener.instance import StoredInstance
@@ -39,6 +40,11 @@ class _UtcTime(sa.types.TypeDecorator[datetime]):
     def process_result_value(self, value: str | None, _dialect: Any) -> datetime | None:
         return None if value is None else datetime.fromisoformat(value)
 
+
+_LONG_AGO = timedelta(days=3650)
+
+_AWAY = (OperationalError, InterfaceError, PoolTimeout)
+"""Faults that may pass: locked, full, unreachable. Others are faults of ours and are not retried."""
 
 _metadata = sa.MetaData()
 
@@ -124,6 +130,8 @@ class Revision:
 class WrittenReport:
     """A DICOM object of ours in the archive."""
 
+    study_instance_uid: str
+    revision: int
     sop_instance_uid: str
     kind: str
     path: Path
@@ -158,9 +166,7 @@ class Store:
         try:
             with self._engine.begin() as connection:
                 yield connection
-        except IntegrityError:
-            raise
-        except SQLAlchemyError as error:
+        except _AWAY as error:
             raise ArchiveUnavailable(f"database: {type(error).__name__}") from error
 
     @contextmanager
@@ -168,7 +174,7 @@ class Store:
         try:
             with self._engine.connect() as connection:
                 yield connection.execution_options(isolation_level="AUTOCOMMIT")
-        except SQLAlchemyError as error:
+        except _AWAY as error:
             raise ArchiveUnavailable(f"database: {type(error).__name__}") from error
 
     def _insert_if_absent(self, connection: sa.Connection, table: sa.Table, **values: object) -> bool:
@@ -181,45 +187,47 @@ class Store:
     def record_instance(self, instance: StoredInstance, *, received_at: datetime) -> Recorded:
         """Remember `instance`; a repeat changes nothing."""
         with self._write() as connection:
-            self._insert_if_absent(
-                connection,
-                _studies,
-                study_instance_uid=instance.study_instance_uid,
-                changed_at=received_at,
-            )
-            new = self._insert_if_absent(
-                connection,
-                _instances,
-                sop_instance_uid=instance.sop_instance_uid,
-                study_instance_uid=instance.study_instance_uid,
-                series_instance_uid=instance.series_instance_uid,
-                sop_class_uid=instance.sop_class_uid,
-                transfer_syntax_uid=instance.transfer_syntax_uid,
-                modality=instance.modality,
-                path=instance.path.relative_to(self._archive_dir).as_posix(),
-                sha256=instance.sha256,
-                received_at=received_at,
-            )
-            if new:
-                connection.execute(
-                    sa.update(_studies)
-                    .where(_studies.c.study_instance_uid == instance.study_instance_uid)
-                    .values(changed_at=received_at)
+            known = self._known_digest(connection, instance.sop_instance_uid)
+            if known is None:
+                self._insert_if_absent(
+                    connection,
+                    _studies,
+                    study_instance_uid=instance.study_instance_uid,
+                    changed_at=received_at,
                 )
-                return Recorded.NEW
-            known = connection.execute(
-                sa.select(_instances.c.sha256).where(
-                    _instances.c.sop_instance_uid == instance.sop_instance_uid
-                )
-            ).scalar_one()
+                if self._insert_instance(connection, instance, received_at):
+                    connection.execute(
+                        sa.update(_studies)
+                        .where(_studies.c.study_instance_uid == instance.study_instance_uid)
+                        .values(changed_at=received_at)
+                    )
+                    return Recorded.NEW
+                # PostgreSQL: another association was faster.
+                known = self._known_digest(connection, instance.sop_instance_uid)
             return Recorded.SAME if known == instance.sha256 else Recorded.DIFFERENT
 
-    def known_digest(self, sop_instance_uid: str) -> str | None:
-        """SHA-256 of the recorded instance of that UID; None when there is none."""
-        with self._read() as connection:
-            return connection.execute(
-                sa.select(_instances.c.sha256).where(_instances.c.sop_instance_uid == sop_instance_uid)
-            ).scalar_one_or_none()
+    @staticmethod
+    def _known_digest(connection: sa.Connection, sop_instance_uid: str) -> str | None:
+        return connection.execute(
+            sa.select(_instances.c.sha256).where(_instances.c.sop_instance_uid == sop_instance_uid)
+        ).scalar_one_or_none()
+
+    def _insert_instance(
+        self, connection: sa.Connection, instance: StoredInstance, received_at: datetime
+    ) -> bool:
+        return self._insert_if_absent(
+            connection,
+            _instances,
+            sop_instance_uid=instance.sop_instance_uid,
+            study_instance_uid=instance.study_instance_uid,
+            series_instance_uid=instance.series_instance_uid,
+            sop_class_uid=instance.sop_class_uid,
+            transfer_syntax_uid=instance.transfer_syntax_uid,
+            modality=instance.modality,
+            path=instance.path.relative_to(self._archive_dir).as_posix(),
+            sha256=instance.sha256,
+            received_at=received_at,
+        )
 
     def instances(self, study_instance_uid: str) -> tuple[StoredInstance, ...]:
         """Return what was received of a study, ordered by SOP Instance UID."""
@@ -251,8 +259,11 @@ class Store:
             ).scalar_one()
             return changed_at
 
-    def studies_not_covered(self, *, before: datetime) -> tuple[str, ...]:
-        """Studies whose newest instance came earlier than `before` and is in no assessment yet."""
+    def studies_not_covered(self, *, before: datetime) -> tuple[tuple[str, datetime], ...]:
+        """Studies whose newest instance came earlier than `before` and is in no assessment yet.
+
+        Each with the time when that instance came.
+        """
         covered = (
             sa.select(
                 _assessments.c.study_instance_uid,
@@ -262,16 +273,13 @@ class Store:
             .subquery()
         )
         with self._read() as connection:
-            return tuple(
-                connection.execute(
-                    sa.select(_studies.c.study_instance_uid)
-                    .outerjoin(covered, covered.c.study_instance_uid == _studies.c.study_instance_uid)
-                    .where(_studies.c.changed_at < before)
-                    .where(
-                        covered.c.covers_until.is_(None) | (_studies.c.changed_at > covered.c.covers_until)
-                    )
-                ).scalars()
+            rows = connection.execute(
+                sa.select(_studies.c.study_instance_uid, _studies.c.changed_at)
+                .outerjoin(covered, covered.c.study_instance_uid == _studies.c.study_instance_uid)
+                .where(_studies.c.changed_at < before)
+                .where(covered.c.covers_until.is_(None) | (_studies.c.changed_at > covered.c.covers_until))
             )
+            return tuple((row.study_instance_uid, row.changed_at) for row in rows)
 
     # -- assessing ---------------------------------------------------------------------------------
 
@@ -344,11 +352,26 @@ class Store:
                 )
             )
 
+    def abandon(self, owner: str) -> None:
+        """Forget the revision that a workflow had begun and never published: the study is begun anew."""
+        with self._write() as connection:
+            connection.execute(
+                sa.delete(_assessments)
+                .where(_assessments.c.owner == owner)
+                .where(_assessments.c.published_at.is_(None))
+            )
+
     def publish(self, outcome: Outcome, *, now: datetime) -> None:
         """Make `outcome` the study's current one; older revisions are superseded. Idempotent."""
         state = AssessmentState.ASSESSED if isinstance(outcome, Assessment) else AssessmentState.REJECTED
         same_study = _assessments.c.study_instance_uid == outcome.study.study_instance_uid
         with self._write() as connection:
+            # PostgreSQL: two revisions of a study are published one after the other.
+            connection.execute(
+                sa.select(_studies.c.study_instance_uid)
+                .where(_studies.c.study_instance_uid == outcome.study.study_instance_uid)
+                .with_for_update()
+            )
             newer = connection.execute(
                 sa.select(_assessments.c.revision)
                 .where(same_study)
@@ -439,13 +462,7 @@ class Store:
     # -- reporting and delivering ------------------------------------------------------------------
 
     def record_reports(
-        self,
-        study_instance_uid: str,
-        revision: int,
-        reports: Sequence[WrittenReport],
-        destinations: Sequence[str],
-        *,
-        now: datetime,
+        self, reports: Sequence[WrittenReport], destinations: Sequence[str], *, now: datetime
     ) -> None:
         """Put `reports` into the outbox of each destination. Idempotent."""
         with self._write() as connection:
@@ -454,8 +471,8 @@ class Store:
                     connection,
                     _reports,
                     sop_instance_uid=report.sop_instance_uid,
-                    study_instance_uid=study_instance_uid,
-                    revision=revision,
+                    study_instance_uid=report.study_instance_uid,
+                    revision=report.revision,
                     kind=report.kind,
                     path=report.path.relative_to(self._archive_dir).as_posix(),
                 )
@@ -482,6 +499,8 @@ class Store:
             ).mappings()
             return tuple(
                 WrittenReport(
+                    study_instance_uid=study_instance_uid,
+                    revision=revision,
                     sop_instance_uid=row["sop_instance_uid"],
                     kind=row["kind"],
                     path=self._archive_dir / row["path"],
@@ -534,6 +553,39 @@ class Store:
                 )
             )
 
+    def overdue_deliveries(self, *, before: datetime) -> tuple[tuple[str, int, str, datetime], ...]:
+        """Study, revision, destination and last attempt of what waits to be sent and was not tried since."""
+        with self._read() as connection:
+            rows = connection.execute(
+                sa.select(
+                    _reports.c.study_instance_uid,
+                    _reports.c.revision,
+                    _deliveries.c.destination,
+                    sa.func.max(_deliveries.c.updated_at, type_=_UtcTime).label("tried_at"),
+                )
+                .join(_reports, _reports.c.sop_instance_uid == _deliveries.c.sop_instance_uid)
+                .where(_deliveries.c.state == DeliveryState.PENDING.value)
+                .group_by(_reports.c.study_instance_uid, _reports.c.revision, _deliveries.c.destination)
+                .having(sa.func.max(_deliveries.c.updated_at, type_=_UtcTime) < before)
+            )
+            return tuple(
+                (row.study_instance_uid, row.revision, row.destination, row.tried_at) for row in rows
+            )
+
+    def revive_deliveries(self, *, now: datetime) -> int:
+        """Put what was put aside back into the outbox; return how many reports that are."""
+        with self._write() as connection:
+            return connection.execute(
+                sa.update(_deliveries)
+                .where(_deliveries.c.state == DeliveryState.PUT_ASIDE.value)
+                .values(
+                    state=DeliveryState.PENDING.value,
+                    reason="revived",
+                    # Long ago, so that a worker's next look finds it, and never the same.
+                    updated_at=now - _LONG_AGO,
+                )
+            ).rowcount
+
     # -- web and workers ---------------------------------------------------------------------------
 
     def remember(self, iss: str, jti: str, expires_at: datetime, *, now: datetime) -> bool:
@@ -550,15 +602,22 @@ class Store:
                     sa.update(_workers).where(_workers.c.executor_id == executor_id).values(heartbeat_at=now)
                 )
 
-    def bury_silent_workers(self, *, before: datetime) -> tuple[str, ...]:
-        """Forget workers that were last alive before that time and return their names, each once."""
-        with self._write() as connection:
+    def silent_workers(self, *, before: datetime) -> tuple[str, ...]:
+        """Names of workers that were last alive before that time."""
+        with self._read() as connection:
             return tuple(
                 connection.execute(
-                    sa.delete(_workers)
-                    .where(_workers.c.heartbeat_at < before)
-                    .returning(_workers.c.executor_id)
+                    sa.select(_workers.c.executor_id).where(_workers.c.heartbeat_at < before)
                 ).scalars()
+            )
+
+    def bury(self, executor_id: str, *, before: datetime) -> None:
+        """Forget a worker, unless it came back to life since."""
+        with self._write() as connection:
+            connection.execute(
+                sa.delete(_workers)
+                .where(_workers.c.executor_id == executor_id)
+                .where(_workers.c.heartbeat_at < before)
             )
 
 

@@ -17,16 +17,19 @@ import sqlalchemy as sa
 from dbos import DBOS, DBOSPortableJSONSerializer
 
 from cds_service.config import AssessConfig
-from cds_service.pipeline import DELIVER_QUEUE, register
-from cds_service.quiet import APPLICATION, ASSESS_QUEUE, QuietTimer
+from cds_service.pipeline import DELIVER_QUEUE, Pipeline
+from cds_service.quiet import APPLICATION, ASSESS_QUEUE, ASSESS_STUDY
 from cds_service.stages import Stages
 from cds_service.store import Store
 
 PIPELINE_VERSION = "pipeline-1"
-"""Raised when the order or the results of the steps change; studies begun before are then not resumed."""
+"""Raised when the order or the results of the steps change; what was begun before is then begun anew."""
 
-_DELIVERIES_AT_ONCE = 16
+_WORKFLOWS_AT_ONCE = 64
+"""Many more than processes that measure: a study that waits must hold up none that could be measured."""
+
 _HEARTBEATS_TO_DEATH = 3
+_UNFINISHED = ["ENQUEUED", "PENDING", "DELAYED"]
 
 
 class WorkerName:
@@ -72,7 +75,6 @@ class Worker:
         engine: sa.Engine,
         store: Store,
         stages: Stages,
-        timer: QuietTimer,
         log: Any,
     ) -> None:
         self._settings = settings
@@ -80,9 +82,9 @@ class Worker:
         self._engine = engine
         self._store = store
         self._stages = stages
-        self._timer = timer
         self._log = log
         self._stopped = threading.Event()
+        self._pipeline: Pipeline
 
     def start(self) -> None:
         """Resume what a killed worker had begun, then take what is due."""
@@ -97,19 +99,15 @@ class Worker:
                 "notification_listener_polling_interval_sec": self._settings.poll_s,
             }
         )
-        register(self._stages)
-        DBOS.launch()
-        DBOS.register_queue(
-            ASSESS_QUEUE,
-            worker_concurrency=self._settings.processes,
-            polling_interval_sec=self._settings.poll_s,
-        )
-        DBOS.register_queue(
-            DELIVER_QUEUE,
-            worker_concurrency=_DELIVERIES_AT_ONCE,
-            polling_interval_sec=self._settings.poll_s,
-        )
+        self._pipeline = Pipeline(self._stages)
+        # Before anything is begun under this name, so that it can be missed.
         self._store.beat(self._name.text, now=datetime.now(UTC))
+        DBOS.launch()
+        self._begin_anew_what_an_older_pipeline_began()
+        for queue in (ASSESS_QUEUE, DELIVER_QUEUE):
+            DBOS.register_queue(
+                queue, worker_concurrency=_WORKFLOWS_AT_ONCE, polling_interval_sec=self._settings.poll_s
+            )
         threading.Thread(target=self._reconcile_for_ever, name="reconcile", daemon=True).start()
 
     def stop(self, *, grace_s: float) -> None:
@@ -118,20 +116,37 @@ class Worker:
         DBOS.destroy(workflow_completion_timeout_sec=round(grace_s))
 
     def reconcile(self) -> None:
-        """Schedule studies that no assessment covers, and take over from workers that fell silent."""
+        """Take over from workers that fell silent, and begin what nobody has begun."""
         now = datetime.now(UTC)
         self._store.beat(self._name.text, now=now)
-        silent = self._store.bury_silent_workers(
-            before=now - timedelta(seconds=_HEARTBEATS_TO_DEATH * self._settings.reconcile_s)
-        )
-        if silent:
-            left = DBOS.list_workflows(status="PENDING", executor_id=list(silent))
+        silent_since = now - timedelta(seconds=_HEARTBEATS_TO_DEATH * self._settings.reconcile_s)
+        for name in self._store.silent_workers(before=silent_since):
+            left = DBOS.list_workflows(status="PENDING", executor_id=name)
             for each in left:
                 DBOS.resume_workflow(each.workflow_id)
             self._log.warning("workflows_taken_over", count=len(left))
+            # Last: killed before, this worker's next look, or another's, takes over again.
+            self._store.bury(name, before=silent_since)
         unnoticed = now - timedelta(seconds=self._settings.quiet_s + self._settings.reconcile_s)
-        for study_instance_uid in self._store.studies_not_covered(before=unnoticed):
-            self._timer.overdue(study_instance_uid)
+        for study_instance_uid, changed_at in self._store.studies_not_covered(before=unnoticed):
+            # The same occasion at each look, so that a study that waits in the queue is not enqueued again.
+            self._pipeline.assess(study_instance_uid, occasion=f"quiet since {changed_at.isoformat()}")
+        overdue = now - self._stages.longest_delivery_delay - timedelta(seconds=self._settings.reconcile_s)
+        for study_instance_uid, revision, destination, tried_at in self._store.overdue_deliveries(
+            before=overdue
+        ):
+            self._pipeline.deliver(
+                study_instance_uid, revision, destination, occasion=f"not tried since {tried_at.isoformat()}"
+            )
+
+    def _begin_anew_what_an_older_pipeline_began(self) -> None:
+        for each in DBOS.list_workflows(status=_UNFINISHED):
+            if each.app_version not in (None, PIPELINE_VERSION):
+                DBOS.cancel_workflow(each.workflow_id)
+                self._log.warning("workflow_begun_anew", kind=each.name)
+                if each.name == ASSESS_STUDY and each.input is not None:
+                    self._store.abandon(each.workflow_id)
+                    self._pipeline.assess(each.input["args"][0], occasion=f"instead of {each.workflow_id}")
 
     def _reconcile_for_ever(self) -> None:
         # The first look comes at once: a listener that was killed may have left studies unscheduled.

@@ -11,7 +11,6 @@ from cds_service.engines import create_workflow_engine
 from cds_service.imaging import load_libraries
 from cds_service.models import load_configured_bundle
 from cds_service.pool import MeasuringPool
-from cds_service.receiving import build_timer
 from cds_service.stages import Stages
 from cds_service.worker import Worker, WorkerName, end_process
 
@@ -45,7 +44,6 @@ def run_worker(
             study_ref=shared.study_ref,
             log=shared.log,
         ),
-        timer=build_timer(shared),
         log=shared.log,
     )
     worker.start()
@@ -57,6 +55,5 @@ def run_worker(
     )
     stop.wait()
     worker.stop(grace_s=grace_s)
-    pool.close()
     shared.log.info("stopped")
     end_process(0)

@@ -92,6 +92,25 @@ class Archive:
             raise ArchiveUnavailable(f"archive: {error.strerror}") from error
 
 
+def ensure_durable(path: Path) -> None:
+    """Make sure that a file which is there survives a power cut, whoever wrote it and however far they came.
+
+    Raises
+    ------
+    ArchiveUnavailable
+        It cannot be made sure.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        _fsync_folder(path.parent)
+    except OSError as error:
+        raise ArchiveUnavailable(f"archive: {error.strerror}") from error
+
+
 def _fsync_folder(folder: Path) -> None:
     # The rename is durable only when the folder's entry is (POSIX); new parents too.
     for each in (folder, folder.parent, folder.parent.parent):

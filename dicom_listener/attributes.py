@@ -47,6 +47,8 @@ def untrusted(reason: RejectionReason, subject: str) -> Iterator[None]:
     ------
     RejectedStudy
         With `reason`, `subject` and the kind of fault; never its text, which quotes values.
+    RejectedStudy
+        With the reason FAULT, when the file is gone.
     ArchiveUnavailable
         The file itself cannot be read: our fault, and it may pass.
     """
@@ -56,6 +58,9 @@ def untrusted(reason: RejectionReason, subject: str) -> Iterator[None]:
             yield
     except HccCdsError:
         raise
+    except FileNotFoundError:
+        # No other attempt brings it back.
+        raise RejectedStudy(RejectionReason.FAULT, "a file of the archive is gone") from None
     except OSError as error:
         if error.errno == errno.EINVAL:  # a length or an offset in the object that no file can have
             raise RejectedStudy(reason, f"{subject} cannot be read") from None

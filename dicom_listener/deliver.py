@@ -12,10 +12,11 @@ from pydicom import dcmread
 from pynetdicom import AE
 from pynetdicom.status import code_to_category
 
-from model.errors import PeerUnavailable
+from model.errors import PeerRefused, PeerUnavailable
 
-_OUT_OF_RESOURCES = range(0xA700, 0xA800)
-"""PS3.4 Table B.2-1: the peer may take the same object later."""
+_MAY_PASS = frozenset((*range(0xA700, 0xA800), 0x0110, 0x0213))
+"""Out of resources (PS3.4 Table B.2-1), processing failure, resource limitation (PS3.7 Annex C): the peer
+may take the same object later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,8 @@ def send(
     ------
     PeerUnavailable
         No association could be had, so nothing was sent.
+    PeerRefused
+        The peer takes none of these SOP classes.
     """
     datasets = [dcmread(path) for path in paths]
     ae = AE(ae_title=calling_ae_title)
@@ -55,6 +58,8 @@ def send(
     for ds in datasets:
         ae.add_requested_context(ds.SOPClassUID, ds.file_meta.TransferSyntaxUID)
     assoc = ae.associate(peer.host, peer.port, ae_title=peer.ae_title)
+    if assoc.rejected_contexts and not assoc.accepted_contexts:
+        raise PeerRefused("SOP class not accepted")
     if not assoc.is_established:
         raise PeerUnavailable("association rejected" if assoc.is_rejected else "cannot connect")
     try:
@@ -77,6 +82,6 @@ def _store(assoc: Any, ds: Any) -> SendResult:
     accepted = code_to_category(status) in {"Success", "Warning"}
     return SendResult(
         accepted=accepted,
-        retryable=not accepted and status in _OUT_OF_RESOURCES,
+        retryable=not accepted and status in _MAY_PASS,
         reason="" if accepted else f"status 0x{status:04X}",
     )

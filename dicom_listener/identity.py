@@ -15,6 +15,9 @@ from model.errors import RejectedStudy
 
 IDENTITY_KEYWORDS = ("PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "StudyDate")
 
+_LO_MAX_LENGTH = 64
+"""PS3.5 6.2, VR LO."""
+
 UNIDENTIFIED_ISSUER = "urn:hcc-cds:unidentified"
 """Issuer of the key of a study whose patient is not known: no configured issuer is a URN of ours."""
 
@@ -47,11 +50,22 @@ NOBODY = Identity(patient_id="", issuer="", birth_date=None, sex=None, study_dat
 
 
 def identity_of(dataset: Dataset) -> Identity:
-    """Return what the header `dataset` says of patient and study."""
+    """Return what the header `dataset` says of patient and study.
+
+    Raises
+    ------
+    RejectedStudy
+        Patient ID or issuer is longer than a value may be, or holds control characters.
+    """
     sex = text(dataset, "PatientSex").upper()
+    patient_id, issuer = text(dataset, "PatientID"), text(dataset, "IssuerOfPatientID")
+    if not all(
+        len(each) <= _LO_MAX_LENGTH and (each.isprintable() or not each) for each in (patient_id, issuer)
+    ):
+        raise RejectedStudy(RejectionReason.NO_PATIENT, "Patient ID or its issuer is no LO value")
     return Identity(
-        patient_id=text(dataset, "PatientID"),
-        issuer=text(dataset, "IssuerOfPatientID"),
+        patient_id=patient_id,
+        issuer=issuer,
         birth_date=_date(text(dataset, "PatientBirthDate")),
         sex=sex if sex in ("M", "F", "O") else None,
         study_date=_date(text(dataset, "StudyDate")),

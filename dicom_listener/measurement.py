@@ -32,7 +32,7 @@ from model.domain import (
     Volume,
     derived_uid,
 )
-from model.errors import RejectedStudy
+from model.errors import ArchiveUnavailable, RejectedStudy
 from model.radiomics import ExtractionSettings, extract
 
 
@@ -106,7 +106,7 @@ def measure_study(
     )
 
 
-def read_study(instances: Sequence[StoredInstance], default_issuer: str) -> Study:
+def read_study(study_instance_uid: str, instances: Sequence[StoredInstance], default_issuer: str) -> Study:
     """Return what the headers say of a study that may have been rejected.
 
     Files that cannot be read are passed over. Where objects contradict each other, or none
@@ -117,7 +117,7 @@ def read_study(instances: Sequence[StoredInstance], default_issuer: str) -> Stud
         identity = one_identity(_identities(instances))
     except RejectedStudy:
         identity = NOBODY
-    return identity.study(instances[0].study_instance_uid, default_issuer)
+    return identity.study(study_instance_uid, default_issuer)
 
 
 def _identities(instances: Iterable[StoredInstance]) -> set[Identity]:
@@ -128,7 +128,7 @@ def _identities(instances: Iterable[StoredInstance]) -> set[Identity]:
                 found.add(
                     identity_of(read_header(instance.path, (*IDENTITY_KEYWORDS, "SpecificCharacterSet")))
                 )
-        except RejectedStudy:
+        except (RejectedStudy, ArchiveUnavailable):
             continue
     return found
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -26,7 +27,7 @@ from pydicom.uid import (
 from pynetdicom import AE, evt
 from pynetdicom.dsutils import encode_file_meta
 
-from dicom_listener.archive import Archive
+from dicom_listener.archive import Archive, ensure_durable
 from dicom_listener.instance import StoredInstance
 from dicom_listener.status import StorageStatus, response
 from model.domain import is_uid
@@ -100,7 +101,8 @@ class StorageScp:
         self._touched = touched
         self._log = log
         self._lock = threading.Lock()
-        self._studies: dict[Any, set[str]] = {}
+        # Weak: an association that breaks off ends before its last instance is noted.
+        self._studies: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
         self._server: Any = None
         self._ae = self._application_entity()
 
@@ -179,7 +181,9 @@ class StorageScp:
         data = event.request.DataSet.getbuffer()
         meta = encode_file_meta(event.file_meta)
         instance = self._identify(event, meta, data)
-        if not instance.path.exists():
+        if instance.path.exists():
+            ensure_durable(instance.path)
+        else:
             self._archive.write(instance.path, [_PREAMBLE, meta, data])
         if not self._record(instance):
             instance.path.unlink(missing_ok=True)
@@ -212,7 +216,7 @@ class StorageScp:
             sop_instance_uid=uids["SOPInstanceUID"],
             sop_class_uid=uids["SOPClassUID"],
             transfer_syntax_uid=str(event.context.transfer_syntax),
-            modality=modality[:16],
+            modality="".join(each for each in modality if each.isalnum())[:16],
             path=self._archive.received_path(uids["StudyInstanceUID"], uids["SOPInstanceUID"], sha256),
             sha256=sha256,
         )

@@ -82,7 +82,7 @@ _EXPLANATION = {
     RejectionReason.MASK_GRID: "The outline does not lie on the grid of the image series it refers to.",
     RejectionReason.LESION_TOO_SMALL: "Every outlined lesion is too small to be measured.",
     RejectionReason.SEVERAL_PATIENTS: "The study is of more than one patient; correct it in the PACS.",
-    RejectionReason.NO_PATIENT: "No object of the study has a Patient ID; correct it in the PACS.",
+    RejectionReason.NO_PATIENT: "The study has no valid Patient ID; correct it in the PACS.",
     RejectionReason.INCOMPLETE: "The study did not become complete within the time limit.",
     RejectionReason.FAULT: "The software failed on this study; its images are kept. See the log.",
 }

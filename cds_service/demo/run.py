@@ -30,6 +30,7 @@ _SEED = 20261124
 _START_TIMEOUT_S = 60.0
 _RESULT_TIMEOUT_S = 90.0
 _QUIET_S = 1.0
+_MARKER = ".hcc-cds-demo"
 _MOST_LINES = 24
 _LINE_LENGTH = 118
 
@@ -49,7 +50,7 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> None:
     Parameters
     ----------
     folder
-        Emptied first; everything is left in it to look at.
+        Made, or emptied if a demonstration made it; everything is left in it to look at.
     say
         Gets each line of the story.
 
@@ -58,8 +59,7 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> None:
     DemoFailed
         Any part did not happen.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    _empty(folder)
     started = time.monotonic()
     dicom_port, web_port, pacs_port, pacs_http_port = _free_ports(4)
 
@@ -98,6 +98,16 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> None:
     say(f"\nDone in {time.monotonic() - started:.0f} s. Look around in {folder}:")
     say("  study/             what was sent        pacs/         what the PACS keeps")
     say("  var/archive/       what we keep         service.log   what the service logged (no patient data)")
+
+
+def _empty(folder: Path) -> None:
+    """Make `folder`, or empty it if a demonstration made it."""
+    if folder.exists():
+        if any(folder.iterdir()) and not (folder / _MARKER).exists():
+            raise DemoFailed(f"{folder} holds something else; name another folder with --folder")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    (folder / _MARKER).touch()
 
 
 def _make_study(folder: Path) -> list[Path]:

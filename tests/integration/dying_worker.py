@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python dying_worker.py CONFIG STEP work`: the real worker, killed by SIGKILL inside one step.
+"""`python dying_worker.py CONFIG STEP [--older] work`: the real worker, killed by SIGKILL inside one step.
 
 It dies when the step's work is done and its result is not kept yet: the worst moment.
+With `--older` it is one of the version before.
 """
 
 import os
@@ -11,13 +12,16 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from cds_service import stages
+from cds_service import stages, worker
 from cds_service.config import load_config
 from cds_service.working import run_worker
 
 
 def main() -> None:
     config_path, step = Path(sys.argv[1]), sys.argv[2]
+
+    if "--older" in sys.argv:
+        worker.PIPELINE_VERSION = "pipeline-0"
 
     class DyingStages(stages.Stages):
         pass

@@ -11,11 +11,74 @@ import pytest
 
 from dicom_listener.deliver import Peer, send
 from dicom_listener.synthetic import SyntheticStudy, write_ct_series, write_rtstruct
-from model.domain import Assessment, derived_uid
+from model.domain import Assessment, Rejection, RejectionReason, derived_uid
 from model.training.phantom import phantom
 
 STEPS = ("complete", "select", "measure", "score", "report", "deliver", "publish")
 STUDY = derived_uid("killed")
+
+
+def send_study(port: int, folder: Path, *, outlined: bool) -> int:
+    """Send a phantom's study, with an RTSTRUCT if `outlined`; return how many instances were acknowledged."""
+    made = phantom(5, shape=(48, 128, 128), spacing_mm=(1.5, 1.5, 2.5), centre_mm=(-75.0, 10.0, 0.0))
+    study = SyntheticStudy(
+        study_instance_uid=STUDY,
+        started_at=datetime(2026, 11, 20, 9, tzinfo=UTC),
+        patient_id="0042",
+        birth_date=date(1951, 7, 9),
+    )
+    files = write_ct_series(
+        folder, made.volume, study=study, series_instance_uid=derived_uid("killed", "series")
+    )
+    if outlined:
+        outline = derived_uid("killed", "outline")
+        files = [*files, write_rtstruct(folder, files, made.lesions, series_instance_uid=outline)]
+    sent = send(
+        files,
+        Peer(host="127.0.0.1", port=port, ae_title="HCC_CDS"),
+        calling_ae_title="TEST",
+        network_timeout_s=30,
+    )
+    return sum(each.accepted for each in sent)
+
+
+def dying_worker(site, step: str, *options: str):
+    program = str(Path(__file__).with_name("dying_worker.py"))
+    return site.start("work", program=[sys.executable, program, str(site.config_path), step, *options])
+
+
+@pytest.mark.timeout(200)
+def test_a_worker_killed_while_it_rejects_leaves_one_rejection(
+    installation: Callable, tmp_path: Path
+) -> None:
+    site = installation()
+    site.start("listen")
+    send_study(site.dicom_port, tmp_path / "study", outlined=False)
+
+    assert dying_worker(site, "reject").wait(90) == -signal.SIGKILL
+    site.start("work")
+    (line,) = site.wait_for("study_rejected")
+    outcome = site.shared().store.outcome(STUDY)
+
+    assert line["reason"] == RejectionReason.NO_LESION.value
+    assert isinstance(outcome, Rejection)
+    assert outcome.revision == 1
+
+
+@pytest.mark.timeout(200)
+def test_what_an_older_version_began_is_begun_anew(installation: Callable, tmp_path: Path) -> None:
+    site = installation()
+    site.start("listen")
+    send_study(site.dicom_port, tmp_path / "study", outlined=True)
+
+    assert dying_worker(site, "select", "--older").wait(90) == -signal.SIGKILL
+    site.start("work")
+    site.wait_for("workflow_begun_anew")
+    site.wait_for("study_assessed")
+    outcome = site.shared().store.outcome(STUDY)
+
+    assert isinstance(outcome, Assessment)
+    assert outcome.revision == 1
 
 
 @pytest.mark.peer("orthanc")
@@ -24,33 +87,12 @@ STUDY = derived_uid("killed")
 def test_a_worker_killed_in_each_step_leaves_one_report_of_each_kind_and_loses_no_instance(
     installation: Callable, orthanc, tmp_path: Path, steps: tuple[str, ...]
 ) -> None:
-    made = phantom(5, shape=(48, 128, 128), spacing_mm=(1.5, 1.5, 2.5), centre_mm=(-75.0, 10.0, 0.0))
-    study = SyntheticStudy(
-        study_instance_uid=STUDY,
-        started_at=datetime(2026, 11, 20, 9, tzinfo=UTC),
-        patient_id="0042",
-        birth_date=date(1951, 7, 9),
-    )
-    slices = write_ct_series(
-        tmp_path / "study", made.volume, study=study, series_instance_uid=derived_uid("killed", "series")
-    )
-    outline = write_rtstruct(
-        tmp_path / "study", slices, made.lesions, series_instance_uid=derived_uid("killed", "outline")
-    )
     site = installation(pacs=orthanc)
     site.start("listen")
-    sent = send(
-        [*slices, outline],
-        Peer(host="127.0.0.1", port=site.dicom_port, ae_title="HCC_CDS"),
-        calling_ae_title="TEST",
-        network_timeout_s=30,
-    )
-    assert all(each.accepted for each in sent)
+    sent = send_study(site.dicom_port, tmp_path / "study", outlined=True)
 
-    program = Path(__file__).with_name("dying_worker.py")
     for step in steps:
-        worker = site.start("work", program=[sys.executable, str(program), str(site.config_path), step])
-        assert worker.wait(90) == -signal.SIGKILL, step
+        assert dying_worker(site, step).wait(90) == -signal.SIGKILL, step
     site.start("work")
     site.wait_for("study_assessed")
     site.wait_for("report_delivered", count=3)
@@ -62,7 +104,7 @@ def test_a_worker_killed_in_each_step_leaves_one_report_of_each_kind_and_loses_n
     ]
 
     assert sorted(in_pacs) == [9101, 9102, 9103], "one SR-A, one SR-B, one SEG"
-    assert len(store.instances(STUDY)) == len(slices) + 1
+    assert len(store.instances(STUDY)) == sent
     outcome = store.outcome(STUDY)
     assert isinstance(outcome, Assessment)
     assert outcome.revision == 1

@@ -93,7 +93,7 @@ def test_the_real_hcc_study_without_an_outline_is_rejected_for_that(hcc048):
         measure(images)
 
     assert caught.value.reason is RejectionReason.NO_LESION
-    assert read_study(images, "TCIA").patient.key.issuer == "TCIA"
+    assert read_study(images[0].study_instance_uid, images, "TCIA").patient.key.issuer == "TCIA"
 
 
 @pytest.mark.real_data
@@ -281,7 +281,7 @@ def test_no_broken_file_makes_anything_but_a_coded_rejection(cases, folder):
         except RejectedStudy as rejection:
             outcomes.add(rejection.reason)
             continue
-        read_study([instance], "X")
+        read_study(instance.study_instance_uid, [instance], "X")
         try:
             measure([instance], replace(LIMITS, minimum_slices=1))
         except RejectedStudy as rejection:

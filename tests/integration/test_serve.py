@@ -5,17 +5,22 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.uid import CTImageStorage
+from pynetdicom import AE
 
 from cds_service.store import DeliveryState
 from dicom_listener.deliver import Peer, send
 from dicom_listener.synthetic import SyntheticStudy, write_ct_series, write_segmentation
-from model.domain import derived_uid
+from model.domain import Geometry, Modality, Volume, derived_uid
 from model.training.phantom import phantom
 
 STUDY = derived_uid("serve")
@@ -24,7 +29,10 @@ STUDY = derived_uid("serve")
 def children(process: "subprocess.Popen[bytes]") -> dict[str, int]:
     """Process ids of listener, worker and web by command."""
     listed = subprocess.run(
-        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(process.pid)], capture_output=True, text=True, check=True
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(process.pid)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     lines = [line.split() for line in listed.stdout.splitlines()]
     return {words[-1]: int(words[0]) for words in lines if "cds_service" in words}
@@ -97,6 +105,50 @@ def test_a_supervisor_that_is_killed_takes_its_processes_along(
     wait_until(
         lambda: not [pid for pid in left.values() if is_alive(pid)], timeout_s=60, what="its processes end"
     )
+
+
+@pytest.mark.timeout(200)
+def test_a_study_that_is_still_arriving_holds_up_no_other(installation: Callable, tmp_path: Path) -> None:
+    site = installation(quiet_s=2.0)
+    site.start("serve")
+    site.wait_for("working")
+    voxels = np.random.default_rng(1).normal(60, 10, (100, 16, 16)).astype(np.float32)
+    geometry = Geometry(shape=voxels.shape, spacing_mm=(1.0, 1.0, 2.0), origin_mm=(0.0, 0.0, 0.0))
+    slow = SyntheticStudy(
+        study_instance_uid=derived_uid("slow"),
+        started_at=datetime(2026, 11, 20, 9, tzinfo=UTC),
+        patient_id="0043",
+    )
+    slices = write_ct_series(
+        tmp_path / "slow",
+        Volume(voxels=voxels, geometry=geometry, modality=Modality.CT),
+        study=slow,
+        series_instance_uid=derived_uid("slow", "ct"),
+    )
+    ae = AE(ae_title="SLOW")
+    ae.add_requested_context(CTImageStorage)
+    assoc = ae.associate("127.0.0.1", site.dicom_port, ae_title="HCC_CDS")
+    enough = threading.Event()
+
+    def trickle() -> None:
+        for path in slices:
+            assoc.send_c_store(dcmread(path))
+            if enough.wait(0.4):
+                return
+
+    arriving = threading.Thread(target=trickle)
+    arriving.start()
+    time.sleep(3)
+    send_study(site.dicom_port, tmp_path / "study")
+    site.wait_for("study_assessed")
+    state_of_the_slow = site.shared().store.state(derived_uid("slow"))
+    enough.set()
+    arriving.join()
+    assoc.release()
+
+    assert state_of_the_slow is None, "it was still arriving"
+    (line,) = site.wait_for("study_rejected")
+    assert line["revision"] == 1
 
 
 @pytest.mark.timeout(300)

@@ -213,7 +213,7 @@ def test_the_study_of_a_rejected_one_is_read_from_what_can_be_read(study):
     instances = study.instances
     study.images[0].write_bytes(b"nothing")
 
-    read = read_study(instances, "DEFAULT")
+    read = read_study(instances[0].study_instance_uid, instances, "DEFAULT")
 
     assert read.study_instance_uid == "1.2.3"
     assert read.patient.key == PatientKey(patient_id="P1", issuer="HOSPITAL")
@@ -225,7 +225,7 @@ def test_a_study_of_several_patients_or_none_is_nobodys(study, edit, patient_id)
     for path in study.images[: 1 if patient_id else None]:
         edit(path, lambda ds: setattr(ds, "PatientID", patient_id))
 
-    patient = read_study(study.instances, "HOSPITAL").patient
+    patient = read_study(study.instances[0].study_instance_uid, study.instances, "HOSPITAL").patient
 
     assert patient.key.patient_id not in ("P1", "P2")
     assert patient.key.issuer not in ("HOSPITAL", "")

@@ -378,6 +378,17 @@ def test_a_lost_file_is_our_fault_and_not_the_studys(study, limits):
     instances = study.instances
     study.images[3].unlink()
 
+    with pytest.raises(RejectedStudy) as caught:
+        select(instances, limits)
+
+    assert caught.value.reason is RejectionReason.FAULT
+
+
+def test_a_file_that_cannot_be_read_now_may_be_read_later(study, limits):
+    instances = study.instances
+    study.images[3].unlink()
+    study.images[3].mkdir()
+
     with pytest.raises(ArchiveUnavailable):
         select(instances, limits)
 

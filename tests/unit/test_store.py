@@ -87,12 +87,12 @@ def test_studies_that_nobody_assesses_are_found_again(store: Store, tmp_path: Pa
     store.record_instance(instance(tmp_path, "a"), received_at=NOW)
     later = NOW + timedelta(minutes=1)
 
-    assert store.studies_not_covered(before=later) == (STUDY,)
+    assert store.studies_not_covered(before=later) == ((STUDY, NOW),)
     assert store.studies_not_covered(before=NOW) == (), "it is not quiet yet"
     store.open_revision(STUDY, owner="a", now=later)
     assert store.studies_not_covered(before=later) == ()
     store.record_instance(instance(tmp_path, "b"), received_at=later)
-    assert store.studies_not_covered(before=later + timedelta(minutes=1)) == (STUDY,)
+    assert store.studies_not_covered(before=later + timedelta(minutes=1)) == ((STUDY, later),)
 
 
 def test_an_outcome_is_current_only_once_published_and_until_superseded(store: Store, tmp_path: Path) -> None:
@@ -145,10 +145,14 @@ def test_the_newest_study_of_the_patient_counts_and_no_other_patient(store: Stor
 
 def test_a_report_leaves_the_outbox_of_one_destination_at_a_time(store: Store, tmp_path: Path) -> None:
     report = WrittenReport(
-        sop_instance_uid=derived_uid("sr"), kind="SR-A", path=tmp_path / "reports" / "a.dcm"
+        study_instance_uid=STUDY,
+        revision=1,
+        sop_instance_uid=derived_uid("sr"),
+        kind="SR-A",
+        path=tmp_path / "reports" / "a.dcm",
     )
-    store.record_reports(STUDY, 1, [report], ["pacs", "research"], now=NOW)
-    store.record_reports(STUDY, 1, [report], ["pacs", "research"], now=NOW)
+    store.record_reports([report], ["pacs", "research"], now=NOW)
+    store.record_reports([report], ["pacs", "research"], now=NOW)
 
     store.record_delivery(report.sop_instance_uid, "pacs", DeliveryState.DELIVERED, reason="", now=NOW)
     store.record_delivery(report.sop_instance_uid, "pacs", DeliveryState.PENDING, reason="late", now=NOW)
@@ -165,13 +169,84 @@ def test_a_token_is_taken_once_until_it_expires(store: Store) -> None:
     assert store.remember("https://other", "1", expires, now=NOW)
 
 
-def test_a_silent_worker_is_buried_once(store: Store) -> None:
+def test_a_silent_worker_is_known_until_it_is_buried_and_one_that_came_back_is_not_buried(
+    store: Store,
+) -> None:
     store.beat("a", now=NOW)
     store.beat("b", now=NOW)
     store.beat("b", now=NOW + timedelta(minutes=2))
+    limit = NOW + timedelta(minutes=1)
 
-    assert store.bury_silent_workers(before=NOW + timedelta(minutes=1)) == ("a",)
-    assert store.bury_silent_workers(before=NOW + timedelta(minutes=1)) == ()
+    assert store.silent_workers(before=limit) == ("a",)
+    assert store.silent_workers(before=limit) == ("a",), "a takeover that was cut short begins again"
+    store.bury("a", before=limit)
+    store.bury("b", before=limit)
+    assert store.silent_workers(before=limit) == ()
+    assert store.silent_workers(before=NOW + timedelta(hours=1)) == ("b",)
+
+
+def test_another_study_that_reuses_an_instance_uid_leaves_no_trace(store: Store, tmp_path: Path) -> None:
+    store.record_instance(instance(tmp_path, "a"), received_at=NOW)
+    other = derived_uid("other study")
+
+    answer = store.record_instance(instance(tmp_path, "a", sha256="bb", study=other), received_at=NOW)
+
+    assert answer is Recorded.DIFFERENT
+    assert [study for study, _ in store.studies_not_covered(before=NOW + timedelta(days=1))] == [STUDY]
+
+
+def test_what_a_workflow_abandoned_is_begun_anew(store: Store, tmp_path: Path) -> None:
+    store.record_instance(instance(tmp_path, "a"), received_at=NOW)
+    store.open_revision(STUDY, owner="old", now=NOW)
+
+    store.abandon("old")
+    again = store.open_revision(STUDY, owner="new", now=NOW)
+
+    assert again is not None
+    assert again.revision == 1
+
+
+def test_a_published_revision_is_never_abandoned(store: Store, tmp_path: Path) -> None:
+    store.record_instance(instance(tmp_path, "a"), received_at=NOW)
+    store.open_revision(STUDY, owner="old", now=NOW)
+    store.record_outcome(rejection())
+    store.publish(rejection(), now=NOW)
+
+    store.abandon("old")
+
+    assert store.current([KEY]) == rejection()
+
+
+def test_a_card_is_read_while_another_process_writes(store: Store, tmp_path: Path) -> None:
+    store.record_instance(instance(tmp_path, "a"), received_at=NOW)
+    other = create_engine(f"sqlite:///{tmp_path}/store.sqlite", busy_timeout_s=1)
+
+    with other.begin() as writing:
+        writing.exec_driver_sql("UPDATE studies SET changed_at = changed_at")
+        found = store.current([KEY])
+    other.dispose()
+
+    assert found is None, "and no waiting for the writer, which would have raised"
+
+
+def test_a_forgotten_delivery_is_found_and_one_put_aside_can_be_revived(store: Store, tmp_path: Path) -> None:
+    report = WrittenReport(
+        study_instance_uid=STUDY,
+        revision=1,
+        sop_instance_uid=derived_uid("sr"),
+        kind="SR-A",
+        path=tmp_path / "reports" / "a.dcm",
+    )
+    store.record_reports([report], ["pacs"], now=NOW)
+    later = NOW + timedelta(hours=1)
+
+    assert store.overdue_deliveries(before=NOW) == ()
+    assert store.overdue_deliveries(before=later) == ((STUDY, 1, "pacs", NOW),)
+    store.record_delivery(report.sop_instance_uid, "pacs", DeliveryState.PUT_ASIDE, reason="full", now=NOW)
+    assert store.overdue_deliveries(before=later) == ()
+    assert store.revive_deliveries(now=later) == 1
+    ((study, revision, destination, _),) = store.overdue_deliveries(before=NOW)
+    assert (study, revision, destination) == (STUDY, 1, "pacs")
 
 
 def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
