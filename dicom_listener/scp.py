@@ -45,6 +45,9 @@ STORAGE_SOP_CLASSES: tuple[UID, ...] = (
 TRANSFER_SYNTAXES: tuple[UID, ...] = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian)
 """Uncompressed ones, the preferred first."""
 
+_ACSE_TIMEOUT_S = 10.0
+"""Time that a peer has for each message of negotiating and releasing an association."""
+
 _PREAMBLE = b"\x00" * 128 + b"DICM"
 """PS3.10 7.1."""
 
@@ -113,7 +116,8 @@ class StorageScp:
         ae.maximum_associations = self._settings.maximum_associations
         ae.maximum_pdu_size = self._settings.maximum_pdu_size_bytes
         ae.network_timeout = self._settings.network_timeout_s
-        ae.acse_timeout = self._settings.network_timeout_s
+        # Also how long pynetdicom keeps the place of a connection that was closed without a word.
+        ae.acse_timeout = min(_ACSE_TIMEOUT_S, self._settings.network_timeout_s)
         ae.dimse_timeout = self._settings.network_timeout_s
         ae.add_supported_context(VERIFICATION)
         for sop_class in STORAGE_SOP_CLASSES:
@@ -150,9 +154,12 @@ class StorageScp:
         """Take no new association, let running ones end for `grace_s`, then abort them."""
         self._server.server_close()
         deadline = time.monotonic() + grace_s
-        while self._server.active_associations and time.monotonic() < deadline:
+        while self._established() and time.monotonic() < deadline:
             time.sleep(0.05)
         self._ae.shutdown()
+
+    def _established(self) -> bool:
+        return any(each.is_established for each in self._server.active_associations)
 
     def _handle_store(self, event: Any) -> Dataset:
         # Between the two of them, pydicom and pynetdicom can raise anything on what a stranger sends.
