@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ import pytest
 
 from cds_service.build import Shared, build_shared
 from cds_service.config import load_config
+from dicom_listener.deliver import Peer, send
+from dicom_listener.synthetic import SyntheticStudy, write_ct_series, write_rtstruct, write_segmentation
+from model.domain import derived_uid
+from model.training.phantom import phantom
 
 _START_TIMEOUT_S = 60.0
 
@@ -216,6 +221,58 @@ def _wait_until() -> Callable[..., Any]:
 @pytest.fixture(name="free_port")
 def _free_port() -> Callable[[], int]:
     return free_port
+
+
+BIRTH_DATE = date(1951, 7, 9)
+
+
+@pytest.fixture
+def phantom_study() -> Callable[..., list[Path]]:
+    """Return a function that writes the study of a small phantom with two lesions into a folder."""
+
+    def write(
+        folder: Path,
+        study_instance_uid: str,
+        *,
+        outline: str = "SEG",
+        patient_id: str = "0042",
+        patient_name: str = "PHANTOM^TEST",
+    ) -> list[Path]:
+        made = phantom(5, shape=(48, 128, 128), spacing_mm=(1.5, 1.5, 2.5), centre_mm=(-75.0, 10.0, 0.0))
+        study = SyntheticStudy(
+            study_instance_uid=study_instance_uid,
+            started_at=datetime.now(UTC) - timedelta(days=4),
+            patient_id=patient_id,
+            patient_name=patient_name,
+            birth_date=BIRTH_DATE,
+        )
+        files = write_ct_series(
+            folder, made.volume, study=study, series_instance_uid=derived_uid(study_instance_uid, "series")
+        )
+        writers = {"SEG": write_segmentation, "RTSTRUCT": write_rtstruct}
+        if outline in writers:
+            series = derived_uid(study_instance_uid, outline)
+            files.append(writers[outline](folder, files, made.lesions, series_instance_uid=series))
+        return files
+
+    return write
+
+
+@pytest.fixture
+def send_all() -> Callable[[int, list[Path]], int]:
+    """Return a function that sends files to our listener and returns how many it acknowledged."""
+
+    def send_files(port: int, files: list[Path]) -> int:
+        results = send(
+            files,
+            Peer(host="127.0.0.1", port=port, ae_title="HCC_CDS"),
+            calling_ae_title="TEST",
+            network_timeout_s=30,
+        )
+        assert all(each.accepted for each in results)
+        return len(results)
+
+    return send_files
 
 
 @pytest.fixture

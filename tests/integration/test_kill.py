@@ -4,42 +4,14 @@
 import signal
 import sys
 from collections.abc import Callable
-from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
-from dicom_listener.deliver import Peer, send
-from dicom_listener.synthetic import SyntheticStudy, write_ct_series, write_rtstruct
 from model.domain import Assessment, Rejection, RejectionReason, derived_uid
-from model.training.phantom import phantom
 
 STEPS = ("complete", "select", "measure", "score", "report", "deliver", "publish")
 STUDY = derived_uid("killed")
-
-
-def send_study(port: int, folder: Path, *, outlined: bool) -> int:
-    """Send a phantom's study, with an RTSTRUCT if `outlined`; return how many instances were acknowledged."""
-    made = phantom(5, shape=(48, 128, 128), spacing_mm=(1.5, 1.5, 2.5), centre_mm=(-75.0, 10.0, 0.0))
-    study = SyntheticStudy(
-        study_instance_uid=STUDY,
-        started_at=datetime(2026, 11, 20, 9, tzinfo=UTC),
-        patient_id="0042",
-        birth_date=date(1951, 7, 9),
-    )
-    files = write_ct_series(
-        folder, made.volume, study=study, series_instance_uid=derived_uid("killed", "series")
-    )
-    if outlined:
-        outline = derived_uid("killed", "outline")
-        files = [*files, write_rtstruct(folder, files, made.lesions, series_instance_uid=outline)]
-    sent = send(
-        files,
-        Peer(host="127.0.0.1", port=port, ae_title="HCC_CDS"),
-        calling_ae_title="TEST",
-        network_timeout_s=30,
-    )
-    return sum(each.accepted for each in sent)
 
 
 def dying_worker(site, step: str, *options: str):
@@ -49,11 +21,11 @@ def dying_worker(site, step: str, *options: str):
 
 @pytest.mark.timeout(200)
 def test_a_worker_killed_while_it_rejects_leaves_one_rejection(
-    installation: Callable, tmp_path: Path
+    installation: Callable, phantom_study: Callable, send_all: Callable, tmp_path: Path
 ) -> None:
     site = installation()
     site.start("listen")
-    send_study(site.dicom_port, tmp_path / "study", outlined=False)
+    send_all(site.dicom_port, phantom_study(tmp_path / "study", STUDY, outline="none"))
 
     assert dying_worker(site, "reject").wait(90) == -signal.SIGKILL
     site.start("work")
@@ -66,10 +38,12 @@ def test_a_worker_killed_while_it_rejects_leaves_one_rejection(
 
 
 @pytest.mark.timeout(200)
-def test_what_an_older_version_began_is_begun_anew(installation: Callable, tmp_path: Path) -> None:
+def test_what_an_older_version_began_is_begun_anew(
+    installation: Callable, phantom_study: Callable, send_all: Callable, tmp_path: Path
+) -> None:
     site = installation()
     site.start("listen")
-    send_study(site.dicom_port, tmp_path / "study", outlined=True)
+    send_all(site.dicom_port, phantom_study(tmp_path / "study", STUDY, outline="RTSTRUCT"))
 
     assert dying_worker(site, "select", "--older").wait(90) == -signal.SIGKILL
     site.start("work")
@@ -85,11 +59,11 @@ def test_what_an_older_version_began_is_begun_anew(installation: Callable, tmp_p
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("steps", [STEPS, ("send",)], ids=["assessing", "delivering"])
 def test_a_worker_killed_in_each_step_leaves_one_report_of_each_kind_and_loses_no_instance(
-    installation: Callable, orthanc, tmp_path: Path, steps: tuple[str, ...]
+    installation: Callable, orthanc, phantom_study: Callable, send_all: Callable, tmp_path: Path, steps
 ) -> None:
     site = installation(pacs=orthanc)
     site.start("listen")
-    sent = send_study(site.dicom_port, tmp_path / "study", outlined=True)
+    sent = send_all(site.dicom_port, phantom_study(tmp_path / "study", STUDY, outline="RTSTRUCT"))
 
     for step in steps:
         assert dying_worker(site, step).wait(90) == -signal.SIGKILL, step

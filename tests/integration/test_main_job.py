@@ -16,12 +16,12 @@ from pydicom import DataElement, config, dcmread
 from pydicom.uid import generate_uid
 
 from cds_service.demo.ehr import DemoPatient, order_request
-from dicom_listener.synthetic import SyntheticStudy, write_ct_series, write_rtstruct, write_segmentation
+from dicom_listener.synthetic import write_segmentation
 from model.domain import Assessment, RejectionReason, derived_uid
 from model.features import definition
-from model.training.phantom import phantom
 
 BIRTH_DATE = "1951-07-09"
+SMALL = derived_uid("small")
 
 
 def send(peer, environment, port: int, *folders: Path) -> None:
@@ -170,33 +170,6 @@ def test_a_real_study_with_an_rtstruct_gets_a_seg_of_ours_and_every_value_comes_
     assert not hasattr(assessment.score, "probability"), "a thigh's tumour is scored by no liver model"
 
 
-@pytest.fixture
-def small_study(tmp_path: Path) -> Callable[..., Path]:
-    """Return a function that writes a phantom's study into a folder."""
-
-    def write(*, outline: str = "SEG", patient_id: str = "0042", study: str = "small") -> Path:
-        made = phantom(11, shape=(48, 128, 128), spacing_mm=(1.5, 1.5, 2.5), centre_mm=(-75.0, 10.0, 0.0))
-        folder = tmp_path / study
-        slices = write_ct_series(
-            folder,
-            made.volume,
-            study=SyntheticStudy(
-                study_instance_uid=derived_uid(study),
-                started_at=datetime(2026, 11, 20, 9, tzinfo=UTC),
-                patient_id=patient_id,
-                patient_name="ZZUNMISTAKABLE^PERSON",
-                birth_date=date.fromisoformat(BIRTH_DATE),
-            ),
-            series_instance_uid=derived_uid(study, "series"),
-        )
-        writers = {"SEG": write_segmentation, "RTSTRUCT": write_rtstruct}
-        if outline in writers:
-            writers[outline](folder, slices, made.lesions, series_instance_uid=derived_uid(study, outline))
-        return folder
-
-    return write
-
-
 def change_all(folder: Path, change: Callable[[int, Any], None]) -> None:
     """Apply `change(number, dataset)` to each CT slice of a study and save it."""
     for number, path in enumerate(sorted(folder.glob("*.dcm"))):
@@ -231,34 +204,43 @@ def with_values_that_libraries_warn_about(_number: int, ds: Any) -> None:
     ],
 )
 def test_a_rejected_study_ends_in_a_stored_reason_and_a_card_that_names_it(
-    installation: Callable, peer, dcmtk_environment, small_study: Callable, outline, change, reason
+    installation: Callable,
+    peer,
+    dcmtk_environment,
+    phantom_study: Callable,
+    tmp_path: Path,
+    outline,
+    change,
+    reason,
 ) -> None:
     site = installation()
     site.start("serve")
-    folder = small_study(outline=outline)
+    folder = tmp_path / "study"
+    phantom_study(folder, SMALL, outline=outline)
     if change:
         change_all(folder, change)
 
     send(peer, dcmtk_environment, site.dicom_port, folder)
     (line,) = site.wait_for("study_rejected")
-    rejection = site.shared().store.outcome(derived_uid("small"))
+    rejection = site.shared().store.outcome(SMALL)
     text = card_text(site.web_port, "0042")
 
     assert (line["reason"], line["explanation"]) == (reason.value, reason.explanation)
     assert rejection.reason is reason
     assert "not computed, because" in text
-    assert site.shared().store.reports(derived_uid("small"), 1) == ()
+    assert site.shared().store.reports(SMALL, 1) == ()
     assert not [each for each in site.log() if each["level"] == "error"]
 
 
 @pytest.mark.peer("dcmtk")
 @pytest.mark.peer("orthanc")
 def test_a_late_instance_makes_a_revision_that_names_its_predecessor(
-    installation: Callable, orthanc, peer, dcmtk_environment, small_study: Callable, tmp_path: Path
+    installation: Callable, orthanc, peer, dcmtk_environment, phantom_study: Callable, tmp_path: Path
 ) -> None:
     site = installation(pacs=orthanc)
     site.start("serve")
-    folder = small_study()
+    folder = tmp_path / "study"
+    phantom_study(folder, SMALL)
     late = folder / "late.dcm"
     send(peer, dcmtk_environment, site.dicom_port, folder)
     site.wait_for("report_delivered", count=2)
@@ -271,7 +253,7 @@ def test_a_late_instance_makes_a_revision_that_names_its_predecessor(
     send(peer, dcmtk_environment, site.dicom_port, folder)
     site.wait_for("study_assessed", count=2)
     site.wait_for("report_delivered", count=4)
-    newest = site.shared().store.outcome(derived_uid("small"))
+    newest = site.shared().store.outcome(SMALL)
     reports = [dcmread(each) for each in reports_in(orthanc, tmp_path)[9101]]
 
     assert isinstance(newest, Assessment)
@@ -284,11 +266,12 @@ def test_a_late_instance_makes_a_revision_that_names_its_predecessor(
 
 @pytest.mark.peer("dcmtk")
 def test_no_patient_data_reaches_the_logs_even_at_debug_level(
-    installation: Callable, peer, dcmtk_environment, small_study: Callable
+    installation: Callable, peer, dcmtk_environment, phantom_study: Callable, tmp_path: Path
 ) -> None:
     site = installation('[log]\nlevel = "debug"')
     site.start("serve")
-    folder = small_study(patient_id="ZZ-778899")
+    folder = tmp_path / "study"
+    phantom_study(folder, SMALL, patient_id="ZZ-778899", patient_name="ZZUNMISTAKABLE^PERSON")
     change_all(folder, with_values_that_libraries_warn_about)
 
     send(peer, dcmtk_environment, site.dicom_port, folder)
@@ -303,8 +286,8 @@ def test_no_patient_data_reaches_the_logs_even_at_debug_level(
         "778899",
         BIRTH_DATE.replace("-", ""),
         BIRTH_DATE,
-        derived_uid("small"),
+        SMALL,
     ):
         assert secret not in log
     names = [str(each.relative_to(site.folder)) for each in site.folder.rglob("*")]
-    assert not [each for each in names if "778899" in each or derived_uid("small") in each]
+    assert not [each for each in names if "778899" in each or SMALL in each]

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,8 @@ from pydicom.uid import CTImageStorage
 from pynetdicom import AE
 
 from cds_service.store import DeliveryState
-from dicom_listener.deliver import Peer, send
-from dicom_listener.synthetic import SyntheticStudy, write_ct_series, write_segmentation
+from dicom_listener.synthetic import SyntheticStudy, write_ct_series
 from model.domain import Geometry, Modality, Volume, derived_uid
-from model.training.phantom import phantom
 
 STUDY = derived_uid("serve")
 
@@ -44,27 +42,6 @@ def is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def send_study(port: int, folder: Path) -> None:
-    made = phantom(5, shape=(48, 128, 128), spacing_mm=(1.5, 1.5, 2.5), centre_mm=(-75.0, 10.0, 0.0))
-    study = SyntheticStudy(
-        study_instance_uid=STUDY,
-        started_at=datetime(2026, 11, 20, 9, tzinfo=UTC),
-        patient_id="0042",
-        birth_date=date(1951, 7, 9),
-    )
-    slices = write_ct_series(folder, made.volume, study=study, series_instance_uid=derived_uid("serve", "ct"))
-    outline = write_segmentation(
-        folder, slices, made.lesions, series_instance_uid=derived_uid("serve", "outline")
-    )
-    results = send(
-        [*slices, outline],
-        Peer(host="127.0.0.1", port=port, ae_title="HCC_CDS"),
-        calling_ae_title="TEST",
-        network_timeout_s=30,
-    )
-    assert all(each.accepted for each in results)
 
 
 def test_a_process_that_is_killed_comes_back_and_sigterm_ends_all_in_peace(
@@ -108,7 +85,9 @@ def test_a_supervisor_that_is_killed_takes_its_processes_along(
 
 
 @pytest.mark.timeout(200)
-def test_a_study_that_is_still_arriving_holds_up_no_other(installation: Callable, tmp_path: Path) -> None:
+def test_a_study_that_is_still_arriving_holds_up_no_other(
+    installation: Callable, phantom_study: Callable, send_all: Callable, tmp_path: Path
+) -> None:
     site = installation(quiet_s=2.0)
     site.start("serve")
     site.wait_for("working")
@@ -139,7 +118,7 @@ def test_a_study_that_is_still_arriving_holds_up_no_other(installation: Callable
     arriving = threading.Thread(target=trickle)
     arriving.start()
     time.sleep(3)
-    send_study(site.dicom_port, tmp_path / "study")
+    send_all(site.dicom_port, phantom_study(tmp_path / "study", STUDY))
     site.wait_for("study_assessed")
     state_of_the_slow = site.shared().store.state(derived_uid("slow"))
     enough.set()
@@ -153,14 +132,14 @@ def test_a_study_that_is_still_arriving_holds_up_no_other(installation: Callable
 
 @pytest.mark.timeout(300)
 def test_reports_wait_for_a_pacs_that_is_down_and_arrive_once(
-    installation: Callable, free_port: Callable[[], int], tmp_path: Path
+    installation: Callable, free_port: Callable, phantom_study: Callable, send_all: Callable, tmp_path: Path
 ) -> None:
     port = free_port()
     site = installation(
         f'[[deliver.destinations]]\nname = "down"\nhost = "127.0.0.1"\nport = {port}\nae_title = "LATE"\n'
     )
     site.start("serve")
-    send_study(site.dicom_port, tmp_path / "study")
+    send_all(site.dicom_port, phantom_study(tmp_path / "study", STUDY))
     site.wait_for("study_assessed")
     delayed = site.wait_for("report_delayed", count=2)
 
@@ -185,7 +164,7 @@ def test_reports_wait_for_a_pacs_that_is_down_and_arrive_once(
 
 @pytest.mark.timeout(300)
 def test_reports_that_a_pacs_refuses_are_put_aside_and_the_card_is_not_held_up(
-    installation: Callable, free_port: Callable[[], int], tmp_path: Path
+    installation: Callable, free_port: Callable, phantom_study: Callable, send_all: Callable, tmp_path: Path
 ) -> None:
     port = free_port()
     # A node that answers but knows no SR: our own listener.
@@ -201,7 +180,7 @@ def test_reports_that_a_pacs_refuses_are_put_aside_and_the_card_is_not_held_up(
     site.dicom_port = port
     site.start("serve")
 
-    send_study(port, tmp_path / "study")
+    send_all(port, phantom_study(tmp_path / "study", STUDY))
     site.wait_for("study_assessed")
     aside = site.wait_for("report_put_aside", count=2)
 
