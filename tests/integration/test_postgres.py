@@ -9,12 +9,25 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from model.domain import Assessment, derived_uid
+from cds_service.engines import create_engine
+from cds_service.store import Store, migrate
+from dicom_listener.instance import StoredInstance
+from model.domain import (
+    Assessment,
+    Patient,
+    PatientKey,
+    Rejection,
+    RejectionReason,
+    Study,
+    derived_uid,
+)
 
 STUDY = derived_uid("postgres")
 
@@ -93,3 +106,57 @@ def test_another_worker_finishes_what_a_lost_one_began_and_both_stand_on_postgre
     assert len(outcome.lesions) == 2
     (taken_over,) = site.events("workflows_taken_over")
     assert taken_over["count"] >= 1
+
+
+@pytest.mark.peer("postgresql")
+def test_revisions_of_a_study_are_published_one_after_the_other(postgres_url: str, tmp_path: Path) -> None:
+    engine = create_engine(postgres_url, busy_timeout_s=1)
+    migrate(engine)
+    store = Store(engine, tmp_path)
+    outcomes = []
+    for number in (1, 2):
+        store.record_instance(instance(tmp_path, number), received_at=datetime.now(UTC))
+        store.open_revision(STUDY, owner=str(number), now=datetime.now(UTC))
+        outcomes.append(rejection(number))
+        store.record_outcome(outcomes[-1])
+
+    with engine.connect() as other:
+        # As `publish` of the second revision holds it, not committed yet.
+        other.exec_driver_sql("SELECT * FROM studies FOR UPDATE")
+        first = threading.Thread(target=store.publish, args=(outcomes[0],), kwargs={"now": datetime.now(UTC)})
+        first.start()
+        first.join(1)
+        waited = first.is_alive()
+        other.rollback()
+    store.publish(outcomes[1], now=datetime.now(UTC))
+    first.join()
+    current = store.outcome(STUDY)
+    store.close()
+
+    assert waited
+    assert current == outcomes[1]
+
+
+def instance(folder: Path, number: int) -> StoredInstance:
+    return StoredInstance(
+        study_instance_uid=STUDY,
+        series_instance_uid=derived_uid("series"),
+        sop_instance_uid=derived_uid(str(number)),
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        modality="CT",
+        path=folder / str(number),
+        sha256=f"{number:064}",
+    )
+
+
+def rejection(revision: int) -> Rejection:
+    patient = Patient(key=PatientKey(patient_id="1", issuer="X"), birth_date=None, sex=None)
+    return Rejection(
+        study=Study(study_instance_uid=STUDY, study_date=None, patient=patient),
+        revision=revision,
+        created_at=datetime.now(UTC),
+        reason=RejectionReason.NO_LESION,
+        detail="",
+        software_version="0",
+    )
