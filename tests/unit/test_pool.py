@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measuring processes: one that dies takes no other's work along, and is replaced."""
+
+import os
+import threading
+import time
+from concurrent.futures import BrokenExecutor
+
+import pytest
+
+from cds_service.pool import MeasuringPool
+
+
+def test_a_process_that_dies_is_replaced_and_its_neighbour_goes_on() -> None:
+    pool = MeasuringPool(2)
+    finished: list[str] = []
+
+    def neighbour() -> None:
+        # A function of the library, for the process cannot import a test.
+        pool.run(time.sleep, 6.0)
+        finished.append("neighbour")
+
+    thread = threading.Thread(target=neighbour)
+    thread.start()
+    with pytest.raises(BrokenExecutor):
+        pool.run(os._exit, 1)
+    died_first = not finished
+    thread.join()
+
+    assert died_first
+    assert finished == ["neighbour"]
+    assert [pool.run(abs, -each) for each in (1, 2, 3)] == [1, 2, 3]
