@@ -171,6 +171,7 @@ def _labs(
     observations: Iterable[Any], *, today: date, window: timedelta, converter: UnitConverter
 ) -> tuple[tuple[LabFact, ...], tuple[Unused, ...]]:
     usable: dict[Analyte, list[tuple[Any, Quantity, Source]]] = {}
+    unread: dict[Analyte, list[tuple[datetime, datetime]]] = {}
     unused: list[Unused] = []
     for observation in observations:
         name = analyte(observation.code)
@@ -181,6 +182,8 @@ def _labs(
             quantity = _usable(observation, name, source, today=today, converter=converter)
         except UnusableQuantity as error:
             unused.append(Unused(name=name.value, reason=str(error), source=source))
+            if _says_something(observation, source, today):
+                unread.setdefault(name, []).append(_moment(observation))
         else:
             usable.setdefault(name, []).append((observation, quantity, source))
 
@@ -193,6 +196,9 @@ def _labs(
         assert source.on is not None
         if any(other != quantity for other, _ in latest):
             reason = "two different values carry the same time"
+        elif max(unread.get(name, [newest])) > newest:
+            # What cannot be read may be the worse value: the older one must not stand in for it.
+            reason = "a newer value cannot be used"
         elif today - source.on > window:
             reason = f"it is older than {window.days} days"
         else:
@@ -223,6 +229,16 @@ def _require_usable(observation: Any, source: Source, *, today: date) -> None:
     # The day is as written, in whatever time zone, so that tomorrow may be now.
     if source.on > today + timedelta(days=1):
         raise UnusableQuantity("it is dated in the future")
+
+
+def _says_something(observation: Any, source: Source, today: date) -> bool:
+    """Whether an Observation that cannot be used holds a statement of a known day all the same."""
+    return (
+        observation.status != "cancelled"
+        and observation.dataAbsentReason is None
+        and source.on is not None
+        and source.on <= today + timedelta(days=1)
+    )
 
 
 def _telling(
@@ -288,6 +304,7 @@ def _sign(
         for condition in diagnoses.present(sign, read.conditions)
     ]
     unused: list[Unused] = []
+    unread: list[tuple[datetime, datetime]] = []
     seen: list[tuple[tuple[datetime, datetime], SignFact]] = []
     for observation in read.observations:
         if finding(observation.code) is not sign or observation.status == "entered-in-error":
@@ -297,11 +314,15 @@ def _sign(
             _require_usable(observation, source, today=today)
         except UnusableQuantity as error:
             unused.append(Unused(name=sign.value, reason=str(error), source=source))
+            if _says_something(observation, source, today):
+                unread.append(_moment(observation))
             continue
         assert source.on is not None
         grade = _stated_grade(observation)
         if grade is None:
-            continue  # "not recorded", "unknown": nothing is said
+            unused.append(Unused(name=sign.value, reason="what it states cannot be read", source=source))
+            unread.append(_moment(observation))
+            continue
         if today - source.on > window:
             unused.append(
                 Unused(name=sign.value, reason=f"it is older than {window.days} days", source=source)
@@ -310,7 +331,13 @@ def _sign(
         seen.append((_moment(observation), SignFact(grade=grade, source=source)))
     if seen:
         newest = max(moment for moment, _ in seen)
-        statements += [fact for moment, fact in seen if moment == newest]
+        # A newer statement that cannot be read may be the graver: an older "absent" must not outlive it.
+        outdated = max(unread, default=newest) > newest
+        statements += [
+            fact
+            for moment, fact in seen
+            if moment == newest and not (outdated and fact.grade is SignGrade.NONE)
+        ]
     if not statements:
         return None, tuple(unused[:1])
     return max(statements, key=lambda fact: _RANK.index(fact.grade)), ()

@@ -156,6 +156,14 @@ _DRUG_NAMES = {
     "vegzelma": Drug.BEVACIZUMAB,
     "avzivi": Drug.BEVACIZUMAB,
     "jobevne": Drug.BEVACIZUMAB,
+    "aldactone": Drug.SPIRONOLACTONE,
+    "lasix": Drug.FUROSEMIDE,
+    "torasemide": Drug.TORSEMIDE,
+    "xifaxan": Drug.RIFAXIMIN,
+    "coumadin": Drug.WARFARIN,
+    "eliquis": Drug.APIXABAN,
+    "xarelto": Drug.RIVAROXABAN,
+    "pradaxa": Drug.DABIGATRAN,
 }
 _WORD = re.compile(r"[a-z]+")
 
