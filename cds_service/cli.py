@@ -108,8 +108,8 @@ def web(config: Config) -> None:
         shared = build_shared(config, "web")
         return create_app(
             config,
-            outcomes=CurrentOutcomes(shared.store.current, config.model.suspended),
-            seen_tokens=shared.store,
+            outcomes=CurrentOutcomes(shared.store.assessments.current, config.model.suspended),
+            seen_tokens=shared.store.tokens,
             now=lambda: datetime.now(UTC),
             log=shared.log,
         )
@@ -123,7 +123,7 @@ def web(config: Config) -> None:
 def redeliver(config: Config) -> None:
     """Send again the reports that were put aside; the running worker does it within a minute or two."""
     shared = build_shared(config, "redeliver")
-    count = shared.store.revive_deliveries(now=datetime.now(UTC))
+    count = shared.store.outbox.revive_deliveries(now=datetime.now(UTC))
     click.echo(f"{count} reports are back in the outbox")
 
 

@@ -41,7 +41,9 @@ def build_scp(shared: Shared) -> StorageScp:
     store = shared.store
 
     def record(instance: StoredInstance) -> bool:
-        return store.record_instance(instance, received_at=datetime.now(UTC)) is not Recorded.DIFFERENT
+        return (
+            store.received.record_instance(instance, received_at=datetime.now(UTC)) is not Recorded.DIFFERENT
+        )
 
     return StorageScp(
         ScpSettings(

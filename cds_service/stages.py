@@ -73,11 +73,11 @@ class Stages:
         `wait_s` above zero: it is not quiet yet. `revision` None: nothing new to assess.
         `owner` is the workflow, which gets its revision again when it asks again.
         """
-        quiet_since = self._store.changed_at(study_instance_uid)
+        quiet_since = self._store.received.changed_at(study_instance_uid)
         wait = quiet_since + timedelta(seconds=self._config.assess.quiet_s) - self._now()
         if wait > timedelta(0):
             return {"wait_s": wait.total_seconds(), "revision": None}
-        opened = self._store.open_revision(study_instance_uid, owner=owner, now=self._now())
+        opened = self._store.assessments.open_revision(study_instance_uid, owner=owner, now=self._now())
         return {"wait_s": 0.0, "revision": None if opened is None else encode(Revision, opened)}
 
     def select(self, revision: dict[str, Any]) -> list[str]:
@@ -114,7 +114,7 @@ class Stages:
             predecessor_revision=None if predecessor is None else predecessor.revision,
             notes=what.notes,
         )
-        self._store.record_outcome(assessment)
+        self._store.assessments.record_outcome(assessment)
         return encode(Outcome, assessment)
 
     def report(self, revision: dict[str, Any], scored: dict[str, Any]) -> None:
@@ -124,7 +124,7 @@ class Stages:
         task = ReportTask(
             archive_root=self._archive.root,
             assessment=assessment,
-            instances=self._store.instances(opened.study_instance_uid),
+            instances=self._store.received.instances(opened.study_instance_uid),
             preliminary=self._config.report.preliminary,
             device_name=self._config.report.device_name,
             predecessor=self._predecessor(opened),
@@ -139,7 +139,7 @@ class Stages:
                 error=str(error),
             )
             return
-        self._store.record_reports(
+        self._store.outbox.record_reports(
             reports,
             [each.name for each in self._config.deliver.destinations],
             now=self._now(),
@@ -156,7 +156,7 @@ class Stages:
             detail=detail,
             software_version=SOFTWARE_VERSION,
         )
-        self._store.record_outcome(rejection)
+        self._store.assessments.record_outcome(rejection)
         return encode(Outcome, rejection)
 
     def deliver(self, revision: dict[str, Any]) -> list[str]:
@@ -165,7 +165,7 @@ class Stages:
         return [
             each.name
             for each in self._config.deliver.destinations
-            if self._store.pending_reports(opened.study_instance_uid, opened.revision, each.name)
+            if self._store.outbox.pending_reports(opened.study_instance_uid, opened.revision, each.name)
         ]
 
     @property
@@ -177,7 +177,7 @@ class Stages:
     def send(self, study_instance_uid: str, revision: int, destination: str, attempt: int) -> float:
         """Send what `destination` has not accepted; seconds until the next attempt, 0 when there is none."""
         node = self._destination(destination)
-        pending = self._store.pending_reports(study_instance_uid, revision, destination)
+        pending = self._store.outbox.pending_reports(study_instance_uid, revision, destination)
         if node is None or not pending:
             return 0.0
         last = attempt + 1 >= self._config.deliver.attempts
@@ -204,7 +204,7 @@ class Stages:
         """Make the outcome the patient's current one."""
         opened = decode(Revision, revision)
         what = decode_outcome(outcome)
-        self._store.publish(what, now=self._now())
+        self._store.assessments.publish(what, now=self._now())
         self._archive.work_path(opened.study_instance_uid, opened.revision).unlink(missing_ok=True)
         if isinstance(what, Rejection):
             self.log.warning(
@@ -224,7 +224,7 @@ class Stages:
             )
 
     def _predecessor(self, opened: Revision) -> Assessment | None:
-        return self._store.assessment_before(opened.study_instance_uid, opened.revision)
+        return self._store.assessments.assessment_before(opened.study_instance_uid, opened.revision)
 
     def _study_task(self, opened: Revision, *, only: frozenset[str] | None = None) -> StudyTask:
         image = self._config.image
@@ -233,7 +233,7 @@ class Stages:
             revision=opened,
             instances=tuple(
                 each
-                for each in self._store.instances(opened.study_instance_uid)
+                for each in self._store.received.instances(opened.study_instance_uid)
                 if only is None or each.sop_instance_uid in only
             ),
             limits=ImageLimits(
@@ -277,7 +277,7 @@ class Stages:
             if again
             else DeliveryState.PUT_ASIDE
         )
-        self._store.record_delivery(report.sop_instance_uid, node.name, state, reason=reason, now=self._now())
+        self._store.outbox.record_delivery(report.sop_instance_uid, node.name, state, reason=reason, now=self._now())
         write = self.log.info if accepted else self.log.warning
         write(
             {

@@ -101,7 +101,7 @@ class Worker:
         )
         self._pipeline = Pipeline(self._stages)
         # Before anything is begun under this name, so that it can be missed.
-        self._store.beat(self._name.text, now=datetime.now(UTC))
+        self._store.workers.beat(self._name.text, now=datetime.now(UTC))
         DBOS.launch()
         self._begin_anew_what_an_older_pipeline_began()
         for queue in (ASSESS_QUEUE, DELIVER_QUEUE):
@@ -118,21 +118,21 @@ class Worker:
     def reconcile(self) -> None:
         """Take over from workers that fell silent, and begin what nobody has begun."""
         now = datetime.now(UTC)
-        self._store.beat(self._name.text, now=now)
+        self._store.workers.beat(self._name.text, now=now)
         silent_since = now - timedelta(seconds=_HEARTBEATS_TO_DEATH * self._settings.reconcile_s)
-        for name in self._store.silent_workers(before=silent_since):
+        for name in self._store.workers.silent_workers(before=silent_since):
             left = DBOS.list_workflows(status="PENDING", executor_id=name)
             for each in left:
                 DBOS.resume_workflow(each.workflow_id)
             self._log.warning("workflows_taken_over", count=len(left))
             # Last: killed before, this worker's next look, or another's, takes over again.
-            self._store.bury(name, before=silent_since)
+            self._store.workers.bury(name, before=silent_since)
         unnoticed = now - timedelta(seconds=self._settings.quiet_s + self._settings.reconcile_s)
-        for study_instance_uid, changed_at in self._store.studies_not_covered(before=unnoticed):
+        for study_instance_uid, changed_at in self._store.received.studies_not_covered(before=unnoticed):
             # The same occasion at each look, so that a study that waits in the queue is not enqueued again.
             self._pipeline.assess(study_instance_uid, occasion=f"quiet since {changed_at.isoformat()}")
         overdue = now - self._stages.longest_delivery_delay - timedelta(seconds=self._settings.reconcile_s)
-        for study_instance_uid, revision, destination, tried_at in self._store.overdue_deliveries(
+        for study_instance_uid, revision, destination, tried_at in self._store.outbox.overdue_deliveries(
             before=overdue
         ):
             self._pipeline.deliver(
@@ -145,7 +145,7 @@ class Worker:
                 DBOS.cancel_workflow(each.workflow_id)
                 self._log.warning("workflow_begun_anew", kind=each.name)
                 if each.name == ASSESS_STUDY and each.input is not None:
-                    self._store.abandon(each.workflow_id)
+                    self._store.assessments.abandon(each.workflow_id)
                     self._pipeline.assess(each.input["args"][0], occasion=f"instead of {each.workflow_id}")
 
     def _reconcile_for_ever(self) -> None:

@@ -30,7 +30,7 @@ def test_a_worker_killed_while_it_rejects_leaves_one_rejection(
     assert dying_worker(site, "reject").wait(90) == -signal.SIGKILL
     site.start("work")
     (line,) = site.wait_for("study_rejected")
-    outcome = site.shared().store.outcome(STUDY)
+    outcome = site.shared().store.assessments.outcome(STUDY)
 
     assert line["reason"] == RejectionReason.NO_LESION.value
     assert isinstance(outcome, Rejection)
@@ -49,7 +49,7 @@ def test_what_an_older_version_began_is_begun_anew(
     site.start("work")
     site.wait_for("workflow_begun_anew")
     site.wait_for("study_assessed")
-    outcome = site.shared().store.outcome(STUDY)
+    outcome = site.shared().store.assessments.outcome(STUDY)
 
     assert isinstance(outcome, Assessment)
     assert outcome.revision == 1
@@ -78,7 +78,7 @@ def test_a_worker_killed_in_each_step_leaves_one_report_of_each_kind_and_loses_n
     ]
 
     assert sorted(in_pacs) == [9101, 9102, 9103], "one SR-A, one SR-B, one SEG"
-    assert len(store.instances(STUDY)) == sent
-    outcome = store.outcome(STUDY)
+    assert len(store.received.instances(STUDY)) == sent
+    outcome = store.assessments.outcome(STUDY)
     assert isinstance(outcome, Assessment)
     assert outcome.revision == 1

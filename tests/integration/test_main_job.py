@@ -122,7 +122,7 @@ def test_the_real_hcc_study_ends_in_reports_in_the_pacs_and_in_a_card(
     site.wait_for("study_assessed")
     site.wait_for("report_delivered", count=2)
     study_instance_uid = dcmread(images[0], stop_before_pixels=True).StudyInstanceUID
-    assessment = site.shared().store.outcome(study_instance_uid)
+    assessment = site.shared().store.assessments.outcome(study_instance_uid)
     (findings,), (radiomics,) = (reports_in(orthanc, tmp_path)[each] for each in (9101, 9102))
 
     assert isinstance(assessment, Assessment)
@@ -154,7 +154,7 @@ def test_a_real_study_with_an_rtstruct_gets_a_seg_of_ours_and_every_value_comes_
     send(peer, dcmtk_environment, site.dicom_port, folder)
     site.wait_for("study_assessed")
     site.wait_for("report_delivered", count=3)
-    assessment = site.shared().store.outcome(study_instance_uid)
+    assessment = site.shared().store.assessments.outcome(study_instance_uid)
     found = reports_in(orthanc, tmp_path)
 
     assert isinstance(assessment, Assessment)
@@ -222,13 +222,13 @@ def test_a_rejected_study_ends_in_a_stored_reason_and_a_card_that_names_it(
 
     send(peer, dcmtk_environment, site.dicom_port, folder)
     (line,) = site.wait_for("study_rejected")
-    rejection = site.shared().store.outcome(SMALL)
+    rejection = site.shared().store.assessments.outcome(SMALL)
     text = card_text(site.web_port, "0042")
 
     assert (line["reason"], line["explanation"]) == (reason.value, reason.explanation)
     assert rejection.reason is reason
     assert "not computed, because" in text
-    assert site.shared().store.reports(SMALL, 1) == ()
+    assert site.shared().store.outbox.reports(SMALL, 1) == ()
     assert not [each for each in site.log() if each["level"] == "error"]
 
 
@@ -253,7 +253,7 @@ def test_a_late_instance_makes_a_revision_that_names_its_predecessor(
     send(peer, dcmtk_environment, site.dicom_port, folder)
     site.wait_for("study_assessed", count=2)
     site.wait_for("report_delivered", count=4)
-    newest = site.shared().store.outcome(SMALL)
+    newest = site.shared().store.assessments.outcome(SMALL)
     reports = [dcmread(each) for each in reports_in(orthanc, tmp_path)[9101]]
 
     assert isinstance(newest, Assessment)

@@ -99,7 +99,7 @@ def test_another_worker_finishes_what_a_lost_one_began_and_both_stand_on_postgre
         fcntl.flock(name_of_the_lost, fcntl.LOCK_EX | fcntl.LOCK_NB)
         site.start("work")
         site.wait_for("study_assessed", timeout_s=90)
-    outcome = site.shared().store.outcome(STUDY)
+    outcome = site.shared().store.assessments.outcome(STUDY)
 
     assert isinstance(outcome, Assessment)
     assert outcome.revision == 1
@@ -115,22 +115,24 @@ def test_revisions_of_a_study_are_published_one_after_the_other(postgres_url: st
     store = Store(engine, tmp_path)
     outcomes = []
     for number in (1, 2):
-        store.record_instance(instance(tmp_path, number), received_at=datetime.now(UTC))
-        store.open_revision(STUDY, owner=str(number), now=datetime.now(UTC))
+        store.received.record_instance(instance(tmp_path, number), received_at=datetime.now(UTC))
+        store.assessments.open_revision(STUDY, owner=str(number), now=datetime.now(UTC))
         outcomes.append(rejection(number))
-        store.record_outcome(outcomes[-1])
+        store.assessments.record_outcome(outcomes[-1])
 
     with engine.connect() as other:
         # As `publish` of the second revision holds it, not committed yet.
         other.exec_driver_sql("SELECT * FROM studies FOR UPDATE")
-        first = threading.Thread(target=store.publish, args=(outcomes[0],), kwargs={"now": datetime.now(UTC)})
+        first = threading.Thread(
+            target=store.assessments.publish, args=(outcomes[0],), kwargs={"now": datetime.now(UTC)}
+        )
         first.start()
         first.join(1)
         waited = first.is_alive()
         other.rollback()
-    store.publish(outcomes[1], now=datetime.now(UTC))
+    store.assessments.publish(outcomes[1], now=datetime.now(UTC))
     first.join()
-    current = store.outcome(STUDY)
+    current = store.assessments.outcome(STUDY)
     store.close()
 
     assert waited

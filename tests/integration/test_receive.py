@@ -65,7 +65,7 @@ def test_what_dcmtk_sends_is_on_disk_and_recorded(
     site.start("listen")
 
     answer = send(peer, dcmtk_environment, site.dicom_port, series[0].parent)
-    stored = site.shared().store.instances(study().study_instance_uid)
+    stored = site.shared().store.received.instances(study().study_instance_uid)
 
     assert answer.returncode == 0, answer.stderr
     assert len(stored) == len(series)
@@ -113,7 +113,7 @@ def test_a_peer_that_is_not_on_the_list_is_rejected(
     answer = send(peer, dcmtk_environment, site.dicom_port, series[0].parent)
 
     assert "Calling AE Title Not Recognized" in answer.stdout + answer.stderr
-    assert site.shared().store.instances(study().study_instance_uid) == ()
+    assert site.shared().store.received.instances(study().study_instance_uid) == ()
 
 
 def test_sending_twice_changes_nothing(
@@ -123,13 +123,13 @@ def test_sending_twice_changes_nothing(
     site.start("listen")
     send(peer, dcmtk_environment, site.dicom_port, series[0].parent)
     store = site.shared().store
-    before = store.changed_at(study().study_instance_uid)
+    before = store.received.changed_at(study().study_instance_uid)
 
     again = send(peer, dcmtk_environment, site.dicom_port, series[0].parent)
 
     assert again.returncode == 0
-    assert store.changed_at(study().study_instance_uid) == before
-    assert len(store.instances(study().study_instance_uid)) == len(series)
+    assert store.received.changed_at(study().study_instance_uid) == before
+    assert len(store.received.instances(study().study_instance_uid)) == len(series)
 
 
 def test_each_uncompressed_syntax_is_stored_as_it_came(
@@ -151,7 +151,7 @@ def test_each_uncompressed_syntax_is_stored_as_it_came(
         assoc.release()
     stored = {
         each.transfer_syntax_uid: each.path
-        for each in site.shared().store.instances(study().study_instance_uid)
+        for each in site.shared().store.received.instances(study().study_instance_uid)
     }
 
     assert stored.keys() == sent.keys()
@@ -244,7 +244,7 @@ def test_what_was_acknowledged_survives_the_listener_being_killed_between_two_in
     for path in series[5:]:
         assert assoc.send_c_store(dcmread(path)).Status == StorageStatus.SUCCESS
     assoc.release()
-    stored = site.shared().store.instances(study().study_instance_uid)
+    stored = site.shared().store.received.instances(study().study_instance_uid)
 
     assert set(acknowledged) < {each.sop_instance_uid for each in stored}
     assert len(stored) == len(series)

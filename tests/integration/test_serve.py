@@ -120,7 +120,7 @@ def test_a_study_that_is_still_arriving_holds_up_no_other(
     time.sleep(3)
     send_all(site.dicom_port, phantom_study(tmp_path / "study", STUDY))
     site.wait_for("study_assessed")
-    state_of_the_slow = site.shared().store.state(derived_uid("slow"))
+    state_of_the_slow = site.shared().store.assessments.outcome(derived_uid("slow"))
     enough.set()
     arriving.join()
     assoc.release()
@@ -158,7 +158,7 @@ def test_reports_wait_for_a_pacs_that_is_down_and_arrive_once(
     assert {each["reason"] for each in delayed} == {"cannot connect"}
     numbers = sorted(int(dcmread(each).SeriesNumber) for each in received.iterdir())
     assert numbers == [9101, 9102]
-    states = site.shared().store.delivery_states(STUDY, 1, "down")
+    states = site.shared().store.outbox.delivery_states(STUDY, 1, "down")
     assert {state for _, state in states} == {DeliveryState.DELIVERED}
 
 
@@ -185,4 +185,4 @@ def test_reports_that_a_pacs_refuses_are_put_aside_and_the_card_is_not_held_up(
     aside = site.wait_for("report_put_aside", count=2)
 
     assert {each["reason"] for each in aside} == {"SOP class not accepted"}
-    assert site.shared().store.outcome(STUDY) is not None
+    assert site.shared().store.assessments.outcome(STUDY) is not None

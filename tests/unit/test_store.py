@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cds_service.engines import create_engine
-from cds_service.store import AssessmentState, DeliveryState, Recorded, Store, WrittenReport, migrate
+from cds_service.store import DeliveryState, Recorded, Store, WrittenReport, migrate
 from dicom_listener.instance import StoredInstance
 from model.domain import Patient, PatientKey, Rejection, RejectionReason, Study, derived_uid
 
@@ -57,23 +57,23 @@ def rejection(
 
 
 def test_an_instance_is_remembered_once_and_other_content_is_told_apart(store: Store, tmp_path: Path) -> None:
-    first = store.record_instance(instance(tmp_path, "a"), received_at=NOW)
-    again = store.record_instance(instance(tmp_path, "a"), received_at=NOW + timedelta(hours=1))
-    other = store.record_instance(instance(tmp_path, "a", sha256="bb"), received_at=NOW)
+    first = store.received.record_instance(instance(tmp_path, "a"), received_at=NOW)
+    again = store.received.record_instance(instance(tmp_path, "a"), received_at=NOW + timedelta(hours=1))
+    other = store.received.record_instance(instance(tmp_path, "a", sha256="bb"), received_at=NOW)
 
     assert (first, again, other) == (Recorded.NEW, Recorded.SAME, Recorded.DIFFERENT)
-    assert store.instances(STUDY) == (instance(tmp_path, "a"),)
-    assert store.changed_at(STUDY) == NOW, "a repeat does not restart the quiet time"
+    assert store.received.instances(STUDY) == (instance(tmp_path, "a"),)
+    assert store.received.changed_at(STUDY) == NOW, "a repeat does not restart the quiet time"
 
 
 def test_a_study_is_opened_once_for_what_it_holds(store: Store, tmp_path: Path) -> None:
-    store.record_instance(instance(tmp_path, "a"), received_at=NOW)
+    store.received.record_instance(instance(tmp_path, "a"), received_at=NOW)
 
-    first = store.open_revision(STUDY, owner="a", now=NOW)
-    resumed = store.open_revision(STUDY, owner="a", now=NOW + timedelta(hours=1))
-    repeat = store.open_revision(STUDY, owner="b", now=NOW)
-    store.record_instance(instance(tmp_path, "b"), received_at=NOW + timedelta(seconds=1))
-    second = store.open_revision(STUDY, owner="a", now=NOW)
+    first = store.assessments.open_revision(STUDY, owner="a", now=NOW)
+    resumed = store.assessments.open_revision(STUDY, owner="a", now=NOW + timedelta(hours=1))
+    repeat = store.assessments.open_revision(STUDY, owner="b", now=NOW)
+    store.received.record_instance(instance(tmp_path, "b"), received_at=NOW + timedelta(seconds=1))
+    second = store.assessments.open_revision(STUDY, owner="a", now=NOW)
 
     assert first is not None
     assert first.revision == 1
@@ -84,63 +84,64 @@ def test_a_study_is_opened_once_for_what_it_holds(store: Store, tmp_path: Path) 
 
 
 def test_studies_that_nobody_assesses_are_found_again(store: Store, tmp_path: Path) -> None:
-    store.record_instance(instance(tmp_path, "a"), received_at=NOW)
+    store.received.record_instance(instance(tmp_path, "a"), received_at=NOW)
     later = NOW + timedelta(minutes=1)
 
-    assert store.studies_not_covered(before=later) == ((STUDY, NOW),)
-    assert store.studies_not_covered(before=NOW) == (), "it is not quiet yet"
-    store.open_revision(STUDY, owner="a", now=later)
-    assert store.studies_not_covered(before=later) == ()
-    store.record_instance(instance(tmp_path, "b"), received_at=later)
-    assert store.studies_not_covered(before=later + timedelta(minutes=1)) == ((STUDY, later),)
+    assert store.received.studies_not_covered(before=later) == ((STUDY, NOW),)
+    assert store.received.studies_not_covered(before=NOW) == (), "it is not quiet yet"
+    store.assessments.open_revision(STUDY, owner="a", now=later)
+    assert store.received.studies_not_covered(before=later) == ()
+    store.received.record_instance(instance(tmp_path, "b"), received_at=later)
+    assert store.received.studies_not_covered(before=later + timedelta(minutes=1)) == ((STUDY, later),)
 
 
 def test_an_outcome_is_current_only_once_published_and_until_superseded(store: Store, tmp_path: Path) -> None:
-    store.record_instance(instance(tmp_path, "a"), received_at=NOW)
-    store.open_revision(STUDY, owner="a", now=NOW)
-    store.record_outcome(rejection())
+    store.received.record_instance(instance(tmp_path, "a"), received_at=NOW)
+    store.assessments.open_revision(STUDY, owner="a", now=NOW)
+    store.assessments.record_outcome(rejection())
 
-    assert store.current([KEY]) is None
+    assert store.assessments.current([KEY]) is None
 
-    store.publish(rejection(), now=NOW)
-    assert store.current([KEY]) == rejection()
-    assert store.state(STUDY) is AssessmentState.REJECTED
+    store.assessments.publish(rejection(), now=NOW)
+    assert store.assessments.current([KEY]) == rejection()
 
-    store.record_instance(instance(tmp_path, "b"), received_at=NOW + timedelta(seconds=1))
-    store.open_revision(STUDY, owner="a", now=NOW)
-    store.record_outcome(rejection(2))
-    store.publish(rejection(2), now=NOW)
-    assert store.current([KEY]) == rejection(2)
-    assert store.outcome(STUDY) == rejection(2)
+    store.received.record_instance(instance(tmp_path, "b"), received_at=NOW + timedelta(seconds=1))
+    store.assessments.open_revision(STUDY, owner="a", now=NOW)
+    store.assessments.record_outcome(rejection(2))
+    store.assessments.publish(rejection(2), now=NOW)
+    assert store.assessments.current([KEY]) == rejection(2)
+    assert store.assessments.outcome(STUDY) == rejection(2)
 
 
 def test_an_older_revision_that_ends_late_does_not_become_current(store: Store, tmp_path: Path) -> None:
     for number, name in ((1, "a"), (2, "b")):
-        store.record_instance(instance(tmp_path, name), received_at=NOW + timedelta(seconds=number))
-        store.open_revision(STUDY, owner="a", now=NOW)
-        store.record_outcome(rejection(number))
+        store.received.record_instance(instance(tmp_path, name), received_at=NOW + timedelta(seconds=number))
+        store.assessments.open_revision(STUDY, owner="a", now=NOW)
+        store.assessments.record_outcome(rejection(number))
 
-    store.publish(rejection(2), now=NOW)
-    store.publish(rejection(1), now=NOW + timedelta(hours=1))
+    store.assessments.publish(rejection(2), now=NOW)
+    store.assessments.publish(rejection(1), now=NOW + timedelta(hours=1))
 
-    assert store.current([KEY]) == rejection(2)
+    assert store.assessments.current([KEY]) == rejection(2)
 
 
 def test_the_newest_study_of_the_patient_counts_and_no_other_patient(store: Store, tmp_path: Path) -> None:
     older, newer = derived_uid("older"), derived_uid("newer")
     for study, day in ((newer, date(2026, 5, 1)), (older, date(2025, 5, 1))):
-        store.record_instance(instance(tmp_path, study, study=study), received_at=NOW)
-        store.open_revision(study, owner="a", now=NOW)
-        store.record_outcome(rejection(study=study, study_date=day))
-        store.publish(rejection(study=study, study_date=day), now=NOW)
+        store.received.record_instance(instance(tmp_path, study, study=study), received_at=NOW)
+        store.assessments.open_revision(study, owner="a", now=NOW)
+        store.assessments.record_outcome(rejection(study=study, study_date=day))
+        store.assessments.publish(rejection(study=study, study_date=day), now=NOW)
 
-    found = store.current([KEY])
+    found = store.assessments.current([KEY])
 
     assert found is not None
     assert found.study.study_instance_uid == newer
-    assert store.current([PatientKey(patient_id="0042", issuer="ELSEWHERE")]) is None
-    assert store.current([PatientKey(patient_id="42", issuer="HOSPITAL")]) is None, "leading zeros count"
-    assert store.current([]) is None
+    assert store.assessments.current([PatientKey(patient_id="0042", issuer="ELSEWHERE")]) is None
+    assert store.assessments.current([PatientKey(patient_id="42", issuer="HOSPITAL")]) is None, (
+        "leading zeros count"
+    )
+    assert store.assessments.current([]) is None
 
 
 def test_a_report_leaves_the_outbox_of_one_destination_at_a_time(store: Store, tmp_path: Path) -> None:
@@ -151,79 +152,85 @@ def test_a_report_leaves_the_outbox_of_one_destination_at_a_time(store: Store, t
         kind="SR-A",
         path=tmp_path / "reports" / "a.dcm",
     )
-    store.record_reports([report], ["pacs", "research"], now=NOW)
-    store.record_reports([report], ["pacs", "research"], now=NOW)
+    store.outbox.record_reports([report], ["pacs", "research"], now=NOW)
+    store.outbox.record_reports([report], ["pacs", "research"], now=NOW)
 
-    store.record_delivery(report.sop_instance_uid, "pacs", DeliveryState.DELIVERED, reason="", now=NOW)
-    store.record_delivery(report.sop_instance_uid, "pacs", DeliveryState.PENDING, reason="late", now=NOW)
+    store.outbox.record_delivery(report.sop_instance_uid, "pacs", DeliveryState.DELIVERED, reason="", now=NOW)
+    store.outbox.record_delivery(
+        report.sop_instance_uid, "pacs", DeliveryState.PENDING, reason="late", now=NOW
+    )
 
-    assert store.pending_reports(STUDY, 1, "pacs") == ()
-    assert store.pending_reports(STUDY, 1, "research") == (report,)
+    assert store.outbox.pending_reports(STUDY, 1, "pacs") == ()
+    assert store.outbox.pending_reports(STUDY, 1, "research") == (report,)
 
 
 def test_a_token_is_taken_once_until_it_expires(store: Store) -> None:
     expires = NOW + timedelta(minutes=5)
 
-    assert store.remember("https://ehr", "1", expires, now=NOW)
-    assert not store.remember("https://ehr", "1", expires, now=NOW)
-    assert store.remember("https://other", "1", expires, now=NOW)
+    assert store.tokens.remember("https://ehr", "1", expires, now=NOW)
+    assert not store.tokens.remember("https://ehr", "1", expires, now=NOW)
+    assert store.tokens.remember("https://other", "1", expires, now=NOW)
 
 
 def test_a_silent_worker_is_known_until_it_is_buried_and_one_that_came_back_is_not_buried(
     store: Store,
 ) -> None:
-    store.beat("a", now=NOW)
-    store.beat("b", now=NOW)
-    store.beat("b", now=NOW + timedelta(minutes=2))
+    store.workers.beat("a", now=NOW)
+    store.workers.beat("b", now=NOW)
+    store.workers.beat("b", now=NOW + timedelta(minutes=2))
     limit = NOW + timedelta(minutes=1)
 
-    assert store.silent_workers(before=limit) == ("a",)
-    assert store.silent_workers(before=limit) == ("a",), "a takeover that was cut short begins again"
-    store.bury("a", before=limit)
-    store.bury("b", before=limit)
-    assert store.silent_workers(before=limit) == ()
-    assert store.silent_workers(before=NOW + timedelta(hours=1)) == ("b",)
+    assert store.workers.silent_workers(before=limit) == ("a",)
+    assert store.workers.silent_workers(before=limit) == ("a",), "a takeover that was cut short begins again"
+    store.workers.bury("a", before=limit)
+    store.workers.bury("b", before=limit)
+    assert store.workers.silent_workers(before=limit) == ()
+    assert store.workers.silent_workers(before=NOW + timedelta(hours=1)) == ("b",)
 
 
 def test_another_study_that_reuses_an_instance_uid_leaves_no_trace(store: Store, tmp_path: Path) -> None:
-    store.record_instance(instance(tmp_path, "a"), received_at=NOW)
+    store.received.record_instance(instance(tmp_path, "a"), received_at=NOW)
     other = derived_uid("other study")
 
-    answer = store.record_instance(instance(tmp_path, "a", sha256="bb", study=other), received_at=NOW)
+    answer = store.received.record_instance(
+        instance(tmp_path, "a", sha256="bb", study=other), received_at=NOW
+    )
 
     assert answer is Recorded.DIFFERENT
-    assert [study for study, _ in store.studies_not_covered(before=NOW + timedelta(days=1))] == [STUDY]
+    assert [study for study, _ in store.received.studies_not_covered(before=NOW + timedelta(days=1))] == [
+        STUDY
+    ]
 
 
 def test_what_a_workflow_abandoned_is_begun_anew(store: Store, tmp_path: Path) -> None:
-    store.record_instance(instance(tmp_path, "a"), received_at=NOW)
-    store.open_revision(STUDY, owner="old", now=NOW)
+    store.received.record_instance(instance(tmp_path, "a"), received_at=NOW)
+    store.assessments.open_revision(STUDY, owner="old", now=NOW)
 
-    store.abandon("old")
-    again = store.open_revision(STUDY, owner="new", now=NOW)
+    store.assessments.abandon("old")
+    again = store.assessments.open_revision(STUDY, owner="new", now=NOW)
 
     assert again is not None
     assert again.revision == 1
 
 
 def test_a_published_revision_is_never_abandoned(store: Store, tmp_path: Path) -> None:
-    store.record_instance(instance(tmp_path, "a"), received_at=NOW)
-    store.open_revision(STUDY, owner="old", now=NOW)
-    store.record_outcome(rejection())
-    store.publish(rejection(), now=NOW)
+    store.received.record_instance(instance(tmp_path, "a"), received_at=NOW)
+    store.assessments.open_revision(STUDY, owner="old", now=NOW)
+    store.assessments.record_outcome(rejection())
+    store.assessments.publish(rejection(), now=NOW)
 
-    store.abandon("old")
+    store.assessments.abandon("old")
 
-    assert store.current([KEY]) == rejection()
+    assert store.assessments.current([KEY]) == rejection()
 
 
 def test_a_card_is_read_while_another_process_writes(store: Store, tmp_path: Path) -> None:
-    store.record_instance(instance(tmp_path, "a"), received_at=NOW)
+    store.received.record_instance(instance(tmp_path, "a"), received_at=NOW)
     other = create_engine(f"sqlite:///{tmp_path}/store.sqlite", busy_timeout_s=1)
 
     with other.begin() as writing:
         writing.exec_driver_sql("UPDATE studies SET changed_at = changed_at")
-        found = store.current([KEY])
+        found = store.assessments.current([KEY])
     other.dispose()
 
     assert found is None, "and no waiting for the writer, which would have raised"
@@ -237,15 +244,17 @@ def test_a_forgotten_delivery_is_found_and_one_put_aside_can_be_revived(store: S
         kind="SR-A",
         path=tmp_path / "reports" / "a.dcm",
     )
-    store.record_reports([report], ["pacs"], now=NOW)
+    store.outbox.record_reports([report], ["pacs"], now=NOW)
     later = NOW + timedelta(hours=1)
 
-    assert store.overdue_deliveries(before=NOW) == ()
-    assert store.overdue_deliveries(before=later) == ((STUDY, 1, "pacs", NOW),)
-    store.record_delivery(report.sop_instance_uid, "pacs", DeliveryState.PUT_ASIDE, reason="full", now=NOW)
-    assert store.overdue_deliveries(before=later) == ()
-    assert store.revive_deliveries(now=later) == 1
-    ((study, revision, destination, _),) = store.overdue_deliveries(before=NOW)
+    assert store.outbox.overdue_deliveries(before=NOW) == ()
+    assert store.outbox.overdue_deliveries(before=later) == ((STUDY, 1, "pacs", NOW),)
+    store.outbox.record_delivery(
+        report.sop_instance_uid, "pacs", DeliveryState.PUT_ASIDE, reason="full", now=NOW
+    )
+    assert store.outbox.overdue_deliveries(before=later) == ()
+    assert store.outbox.revive_deliveries(now=later) == 1
+    ((study, revision, destination, _),) = store.outbox.overdue_deliveries(before=NOW)
     assert (study, revision, destination) == (STUDY, 1, "pacs")
 
 
@@ -255,5 +264,5 @@ def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
     migrate(engine)
     migrate(engine)
 
-    assert Store(engine, tmp_path).instances(STUDY) == ()
+    assert Store(engine, tmp_path).received.instances(STUDY) == ()
     engine.dispose()

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Revisions of the assessment of a study, and which one is a patient's current."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+import sqlalchemy as sa
+
+from cds_service.encoding import outcome_from_json, outcome_to_json
+from cds_service.store.database import Database
+from cds_service.store.tables import assessments as _assessments
+from cds_service.store.tables import instances as _instances
+from cds_service.store.tables import studies as _studies
+from model.domain import Assessment, Outcome, PatientKey
+
+
+class AssessmentState(StrEnum):
+    """Where a revision of a study's assessment stands."""
+
+    OPEN = "open"
+    ASSESSED = "assessed"
+    REJECTED = "rejected"
+    SUPERSEDED = "superseded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """One look at a study: which instances it covers, and since when."""
+
+    study_instance_uid: str
+    revision: int
+    created_at: datetime
+
+
+class Assessments:
+    """Assessments and rejections of studies."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def open_revision(self, study_instance_uid: str, *, owner: str, now: datetime) -> Revision | None:
+        """Begin the next assessment of a study; None when what it holds is in one already.
+
+        Parameters
+        ----------
+        owner
+            The workflow that asks: asking again, as after it was killed, it gets the same revision.
+        """
+        with self._database.write() as connection:
+            # PostgreSQL: a receiving process that adds an instance waits here, and is in the next revision.
+            covers_until = connection.execute(
+                sa.select(_studies.c.changed_at)
+                .where(_studies.c.study_instance_uid == study_instance_uid)
+                .with_for_update()
+            ).scalar_one()
+            held = connection.execute(
+                sa.select(_instances.c.sop_instance_uid, _instances.c.sha256)
+                .where(_instances.c.study_instance_uid == study_instance_uid)
+                .order_by(_instances.c.sop_instance_uid)
+            ).all()
+            digest = hashlib.sha256("\n".join(f"{uid} {sha}" for uid, sha in held).encode()).hexdigest()
+            latest = connection.execute(
+                sa.select(sa.func.max(_assessments.c.revision)).where(
+                    _assessments.c.study_instance_uid == study_instance_uid
+                )
+            ).scalar()
+            revision = (latest or 0) + 1
+            opened = self._database.insert_if_absent(
+                connection,
+                _assessments,
+                study_instance_uid=study_instance_uid,
+                revision=revision,
+                instances_digest=digest,
+                owner=owner,
+                covers_until=covers_until,
+                state=AssessmentState.OPEN.value,
+                created_at=now,
+            )
+            if opened:
+                return Revision(study_instance_uid=study_instance_uid, revision=revision, created_at=now)
+            begun = connection.execute(
+                sa.select(_assessments.c.revision, _assessments.c.created_at)
+                .where(_assessments.c.study_instance_uid == study_instance_uid)
+                .where(_assessments.c.instances_digest == digest)
+                .where(_assessments.c.owner == owner)
+            ).one_or_none()
+            if begun is None:
+                return None
+            return Revision(
+                study_instance_uid=study_instance_uid, revision=begun.revision, created_at=begun.created_at
+            )
+
+    def record_outcome(self, outcome: Outcome) -> None:
+        """Keep the outcome of an open revision; cards do not see it before `publish`."""
+        study = outcome.study
+        key = study.patient.key
+        with self._database.write() as connection:
+            connection.execute(
+                sa.update(_assessments)
+                .where(_assessments.c.study_instance_uid == study.study_instance_uid)
+                .where(_assessments.c.revision == outcome.revision)
+                .values(
+                    outcome=outcome_to_json(outcome),
+                    patient_id=key.patient_id,
+                    issuer=key.issuer,
+                    study_date=study.study_date.isoformat() if study.study_date else None,
+                )
+            )
+
+    def abandon(self, owner: str) -> None:
+        """Forget the revision that a workflow had begun and never published: the study is begun anew."""
+        with self._database.write() as connection:
+            connection.execute(
+                sa.delete(_assessments)
+                .where(_assessments.c.owner == owner)
+                .where(_assessments.c.published_at.is_(None))
+            )
+
+    def publish(self, outcome: Outcome, *, now: datetime) -> None:
+        """Make `outcome` the study's current one; older revisions are superseded. Idempotent."""
+        state = AssessmentState.ASSESSED if isinstance(outcome, Assessment) else AssessmentState.REJECTED
+        same_study = _assessments.c.study_instance_uid == outcome.study.study_instance_uid
+        with self._database.write() as connection:
+            # PostgreSQL: two revisions of a study are published one after the other.
+            connection.execute(
+                sa.select(_studies.c.study_instance_uid)
+                .where(_studies.c.study_instance_uid == outcome.study.study_instance_uid)
+                .with_for_update()
+            )
+            newer = connection.execute(
+                sa.select(_assessments.c.revision)
+                .where(same_study)
+                .where(_assessments.c.revision > outcome.revision)
+                .where(_assessments.c.published_at.is_not(None))
+            ).first()
+            connection.execute(
+                sa.update(_assessments)
+                .where(same_study)
+                .where(_assessments.c.revision == outcome.revision)
+                .where(_assessments.c.published_at.is_(None))
+                .values(
+                    state=(state if newer is None else AssessmentState.SUPERSEDED).value, published_at=now
+                )
+            )
+            connection.execute(
+                sa.update(_assessments)
+                .where(same_study)
+                .where(_assessments.c.revision < outcome.revision)
+                .values(state=AssessmentState.SUPERSEDED.value)
+            )
+
+    def outcome(self, study_instance_uid: str) -> Outcome | None:
+        """The published outcome of a study that is not superseded."""
+        with self._database.read() as connection:
+            text = connection.execute(
+                sa.select(_assessments.c.outcome)
+                .where(_assessments.c.study_instance_uid == study_instance_uid)
+                .where(_assessments.c.published_at.is_not(None))
+                .where(_assessments.c.state != AssessmentState.SUPERSEDED.value)
+            ).scalar_one_or_none()
+        return None if text is None else outcome_from_json(text)
+
+    def assessment_before(self, study_instance_uid: str, revision: int) -> Assessment | None:
+        """The newest assessment of a study among earlier revisions; rejections do not count."""
+        with self._database.read() as connection:
+            texts = connection.execute(
+                sa.select(_assessments.c.outcome)
+                .where(_assessments.c.study_instance_uid == study_instance_uid)
+                .where(_assessments.c.revision < revision)
+                .where(_assessments.c.outcome.is_not(None))
+                .order_by(_assessments.c.revision.desc())
+            ).scalars()
+            earlier = (outcome_from_json(text) for text in texts)
+            return next((each for each in earlier if isinstance(each, Assessment)), None)
+
+    def current(self, keys: Sequence[PatientKey]) -> Outcome | None:
+        """The outcome of the newest study of a patient who has any of `keys`; None without one.
+
+        A rejected newest study hides an older assessment: a stale result is worse than none.
+        """
+        if not keys:
+            return None
+        with self._database.read() as connection:
+            text = connection.execute(
+                sa.select(_assessments.c.outcome)
+                .where(
+                    sa.or_(
+                        *(
+                            (_assessments.c.patient_id == key.patient_id)
+                            & (_assessments.c.issuer == key.issuer)
+                            for key in keys
+                        )
+                    )
+                )
+                .where(
+                    _assessments.c.state.in_([AssessmentState.ASSESSED.value, AssessmentState.REJECTED.value])
+                )
+                .order_by(
+                    sa.func.coalesce(_assessments.c.study_date, "").desc(),
+                    _assessments.c.published_at.desc(),
+                )
+                .limit(1)
+            ).scalar_one_or_none()
+        return None if text is None else outcome_from_json(text)

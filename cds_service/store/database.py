@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Transactions on one database, and its schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from model.errors import ArchiveUnavailable
+
+_MIGRATION_LOCK = 0x4843435F434453
+"""Key of the PostgreSQL advisory lock under which one process migrates."""
+
+_AWAY = (OperationalError, InterfaceError, PoolTimeout)
+"""Faults that may pass: locked, full, unreachable. Others are faults of ours and are not retried."""
+
+
+class Database:
+    """Transactions; what they raise when the database is away is ArchiveUnavailable.
+
+    Parameters
+    ----------
+    engine
+        From `cds_service.engines.create_engine`, migrated.
+    archive_dir
+        Paths in the database are relative to it.
+    """
+
+    def __init__(self, engine: sa.Engine, archive_dir: Path) -> None:
+        self._engine = engine
+        self.archive_dir = archive_dir
+
+    def close(self) -> None:
+        """Close the connections of this process."""
+        self._engine.dispose()
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """Begin a transaction that may write."""
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except _AWAY as error:
+            raise ArchiveUnavailable(f"database: {type(error).__name__}") from error
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Begin reading, without waiting for writers."""
+        try:
+            with self._engine.connect() as connection:
+                yield connection.execution_options(isolation_level="AUTOCOMMIT")
+        except _AWAY as error:
+            raise ArchiveUnavailable(f"database: {type(error).__name__}") from error
+
+    def insert_if_absent(self, connection: sa.Connection, table: sa.Table, **values: object) -> bool:
+        """Insert a row unless its key is taken; tell whether it was inserted."""
+        dialect = sqlite if self._engine.dialect.name == "sqlite" else postgresql
+        statement = dialect.insert(table).values(**values).on_conflict_do_nothing()
+        return connection.execute(statement).rowcount == 1
+
+
+def migrate(engine: sa.Engine) -> None:
+    """Bring the schema to this software's version; safe when several processes start at once."""
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(Path(__file__).parents[1] / "migrations"))
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
