@@ -15,7 +15,7 @@ from cds_service.imaging_block import imaging_block
 from cds_service.markdown import bullets, escaped, table
 from fhir_gateway.orders import laboratory_order
 from model.domain import Outcome, derived_uid
-from model.eligibility.assess import Eligibility, Finding, Truth
+from model.eligibility.assess import Eligibility, Finding, Quoted, Truth
 from model.eligibility.regimens import CHECKED, NOT_CHECKED, RULES_VERSION, RegimenOrder, Severity
 from model.patient_facts import Analyte, PatientFacts, Source
 
@@ -23,6 +23,13 @@ Card = dict[str, Any]
 
 SUMMARY_MAX_LENGTH = 139
 """CDS Hooks: fewer than 140 characters."""
+
+_QUOTE_MAX_LENGTH = 80
+"""Characters of what the record says of one diagnosis."""
+
+_NAME_MAX_LENGTH = 60
+_NAMES_SHOWN = 10
+"""Drugs that are not recognised: characters of each name, and how many."""
 
 CODE_SYSTEM = f"urn:oid:{derived_uid('code system', 'hcc-cds')}"
 """Our own code system: topic of the cards and reasons to override them."""
@@ -92,10 +99,14 @@ def _card(
     parts = [
         *_lists(decision, findings),
         *((_inputs(decision), *_left_out(decision.facts)) if has_inputs else ()),
-        _scope(),
+        _scope(decision.order),
     ]
     if severity is Severity.INFO:
-        parts.append(imaging_block(decision.imaging, decision.order, today=decision.today))
+        parts.append(
+            imaging_block(
+                decision.imaging, decision.order, hcc=decision.facts.hcc.status, today=decision.today
+            )
+        )
     card: Card = {
         "summary": _summary(decision, findings, follows=follows),
         "indicator": severity.value,
@@ -133,18 +144,26 @@ def _summary(decision: Decision, findings: Sequence[Finding], *, follows: bool) 
     not_met = [f for f in findings if f.truth is Truth.NOT_MET and f.severity is not Severity.INFO]
     unknown = [f for f in findings if f.truth is Truth.UNKNOWN and f.severity is not Severity.INFO]
     if not_met:
-        text = f"Outside the trial population: {_headlines(not_met)} – {regimen}"
-    elif unknown:
-        text = f"Cannot be assessed: {_headlines(unknown)} – {regimen}"
-    elif follows:
-        text = f"{regimen}: other data and imaging"
-    else:
-        text = f"No exclusion found in available data (diagnosis and Child-Pugh only) – {regimen}"
-    return text if len(text) <= SUMMARY_MAX_LENGTH else text[: SUMMARY_MAX_LENGTH - 1] + "…"
+        return _fitting("Outside the trial population: ", not_met, f" – {regimen}")
+    if unknown:
+        return _fitting("Cannot be assessed: ", unknown, f" – {regimen}")
+    if decision.order is not None and not decision.order.regimen.has_criteria:
+        return _fitting("", [f for f in findings if f.truth is Truth.UNKNOWN], f" – {regimen}")
+    if follows:
+        return f"{regimen}: other data and imaging"
+    return f"No exclusion found in available data (diagnosis and Child-Pugh only) – {regimen}"
 
 
-def _headlines(findings: Sequence[Finding]) -> str:
-    return "; ".join(dict.fromkeys(finding.headline for finding in findings))
+def _fitting(opening: str, findings: Sequence[Finding], closing: str) -> str:
+    """Return a summary with as many headlines as fit, each of them whole."""
+    headlines = list(dict.fromkeys(finding.headline for finding in findings))
+    for shown in range(len(headlines), 0, -1):
+        more = len(headlines) - shown
+        listed = "; ".join(headlines[:shown]) + (f"; {more} more" if more else "")
+        for end in (closing, ""):
+            if len(text := f"{opening}{listed}{end}") <= SUMMARY_MAX_LENGTH:
+                return text[0].upper() + text[1:]
+    return f"{opening}see the reasons"
 
 
 # -- detail ----------------------------------------------------------------------------------------
@@ -165,8 +184,11 @@ def _lists(decision: Decision, findings: Sequence[Finding]) -> list[str]:
 def _reason(finding: Finding) -> str:
     criterion = finding.criterion
     sources = ", ".join(dict.fromkeys(escaped(source) for source in finding.sources))
+    reason = "".join(
+        escaped(part.text, _QUOTE_MAX_LENGTH) if isinstance(part, Quoted) else part for part in finding.reason
+    )
     return (
-        f"{escaped(finding.reason)} "
+        f"{reason} "
         + (f"From {sources}. " if sources else "")
         + f"*{criterion.identifier}: {criterion.statement}. {criterion.strength.value.capitalize()}: "
         f"{criterion.basis}.*"
@@ -232,13 +254,24 @@ def _left_out(facts: PatientFacts) -> list[str]:
         f" ({_source_text(each.source)}{', ' + each.source.on.isoformat() if each.source.on else ''})"
         for each in facts.unused
     ]
-    items += [escaped(gap) for gap in facts.gaps]
+    items += facts.gaps
+    items += _unrecognised(facts.unrecognised_drugs)
     return [f"**Not used**\n\n{bullets(items)}"] if items else []
 
 
-def _scope() -> str:
+def _unrecognised(names: Sequence[str]) -> list[str]:
+    """Return what the list names and we do not know: no kind of drug is then certainly not taken."""
+    if not names:
+        return []
+    shown = "; ".join(escaped(name, _NAME_MAX_LENGTH) for name in names[:_NAMES_SHOWN])
+    more = f"; and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return [f"medication list, not recognised: {shown}{more}"]
+
+
+def _scope(order: RegimenOrder | None) -> str:
+    checked = ", ".join(CHECKED) if order is None or order.regimen.has_criteria else "nothing"
     return (
-        f"Checked: {', '.join(CHECKED)}. **Not checked by this version:** {', '.join(NOT_CHECKED)}. "
+        f"Checked: {checked}. **Not checked by this version:** {', '.join(NOT_CHECKED)}. "
         "The software does not select, order or exclude treatment."
     )
 

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
 from uuid import UUID
@@ -14,20 +14,28 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from cds_service.cards import Card, Decision, cards
 from cds_service.config import IdentityConfig
-from cds_service.identity import Outcomes, outcome_of
+from cds_service.identity import NoImaging, Outcomes, outcome_of
 from fhir_gateway.facts import patient_facts
-from fhir_gateway.medications import ordered_drugs
+from fhir_gateway.medications import OrderedDrugs, ordered_drugs
 from fhir_gateway.parsing import UnreadableResource, Whose
 from fhir_gateway.patient import RecordPatient, record_patient
 from fhir_gateway.prefetch import PREFETCH, REQUIRED, read_prefetch
 from fhir_gateway.units import UnitConverter
+from model.domain import Outcome
 from model.eligibility.assess import assess
-from model.eligibility.regimens import recognise
-from model.patient_facts import Diagnosis, DiagnosisStatus, Drug
+from model.eligibility.regimens import RegimenOrder, ordered_of_late, recognise
+from model.patient_facts import Diagnosis, DiagnosisStatus, PatientFacts
 
 SERVICE_ID = "hcc-immunotherapy"
 
-_ON_RECORD = frozenset({DiagnosisStatus.CONFIRMED, DiagnosisStatus.UNSTATED, DiagnosisStatus.CONFLICTING})
+_ON_RECORD = frozenset(
+    {
+        DiagnosisStatus.CONFIRMED,
+        DiagnosisStatus.UNSTATED,
+        DiagnosisStatus.CONFLICTING,
+        DiagnosisStatus.UNCLEAR,
+    }
+)
 """Whoever looks at this patient may have to decide on HCC; a mere suspicion is no reason to speak up."""
 
 _SUSPECTED = _ON_RECORD | {DiagnosisStatus.UNCONFIRMED}
@@ -133,6 +141,8 @@ class CardWriter:
     identity: IdentityConfig
     converter: UnitConverter
     about_url: str
+    shown: Callable[[Outcome], None] | None = None
+    """Told which outcome of imaging the cards show; not called when there is none, or it is withheld."""
 
     def answer(self, request: HookRequest, *, now: datetime) -> list[Card]:
         """Return the cards for `request`; none where there is nothing to say.
@@ -145,7 +155,7 @@ class CardWriter:
         context = request.context
         whose = Whose(patient_id=context.patient_id, fhir_base=request.fhir_server)
         ordered = _ordered(request, whose)
-        if request.hook is not Hook.PATIENT_VIEW and recognise(ordered) is None:
+        if request.hook is not Hook.PATIENT_VIEW and recognise(ordered.drugs) is None:
             return []
         prefetch = request.prefetch or {}
         _require(prefetch)
@@ -157,16 +167,19 @@ class CardWriter:
             converter=self.converter,
             fhir_base=request.fhir_server,
         )
-        order = recognise(ordered, frozenset(each.drug for each in facts.drugs))
-        if not _concerns(facts.hcc, whole=order is not None and order.is_whole, viewing=order is None):
+        order = _regimen_order(ordered, facts, now.date())
+        if not _concerns(facts.hcc, order):
             return []
+        imaging = outcome_of(patient, self.outcomes, self.identity)
+        if self.shown is not None and not isinstance(imaging, NoImaging):
+            self.shown(imaging)
         return cards(
             Decision(
                 patient_id=context.patient_id,
                 facts=facts,
                 order=order,
                 eligibility=assess(facts, order),
-                imaging=outcome_of(patient, self.outcomes, self.identity),
+                imaging=imaging,
                 today=now.date(),
                 about_url=self.about_url,
             )
@@ -180,14 +193,21 @@ def _require(prefetch: Mapping[str, Any]) -> None:
         raise PrefetchLacking(f"prefetch lacks {', '.join(lacking)}")
 
 
-def _ordered(request: HookRequest, whose: Whose) -> frozenset[Drug]:
+def _ordered(request: HookRequest, whose: Whose) -> OrderedDrugs:
     if request.hook is Hook.PATIENT_VIEW:
-        return frozenset()
+        return OrderedDrugs(drugs=frozenset())
     selections = request.context.selections if request.hook is Hook.ORDER_SELECT else None
     try:
         return ordered_drugs(request.context.draft_orders, whose=whose, selections=selections)
     except UnreadableResource as error:
         raise MalformedRequest("context.draftOrders") from error
+
+
+def _regimen_order(ordered: OrderedDrugs, facts: PatientFacts, today: date) -> RegimenOrder | None:
+    order = recognise(ordered.drugs, ordered_of_late(facts.drugs, today))
+    if order is None:
+        return None
+    return replace(order, subject_in_doubt=ordered.subject_in_doubt, incomplete=ordered.incomplete)
 
 
 def _patient(prefetch: Mapping[str, Any], patient_id: str) -> RecordPatient:
@@ -200,8 +220,11 @@ def _patient(prefetch: Mapping[str, Any], patient_id: str) -> RecordPatient:
     return patient
 
 
-def _concerns(hcc: Diagnosis, *, whole: bool, viewing: bool) -> bool:
-    """Whether to speak up: nothing for patients without HCC, unless the whole regimen is ordered."""
-    if viewing:
+def _concerns(hcc: Diagnosis, order: RegimenOrder | None) -> bool:
+    """Whether to speak up: nothing for patients without HCC, unless the whole regimen is ordered.
+
+    A combination that has no criteria here may well be for another disease.
+    """
+    if order is None:
         return hcc.status in _ON_RECORD
-    return whole or hcc.status in _SUSPECTED
+    return (order.is_whole and order.regimen.has_criteria) or hcc.status in _SUSPECTED

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the images are the record's patient's: identifier and birth date must both agree."""
+"""Whether the images are the record's patient's: identifier and birth date agree, sex does not disagree."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Protocol
 
 from cds_service.config import IdentityConfig
 from fhir_gateway.patient import RecordPatient
-from model.domain import Outcome, PatientKey
+from model.domain import AwaitedOutcome, Outcome, PatientKey
 
 
 class Outcomes(Protocol):
     """Where the current outcome of a patient is looked up."""
 
-    def current(self, keys: Sequence[PatientKey]) -> Outcome | None:
+    def current(self, keys: Sequence[PatientKey]) -> Outcome | AwaitedOutcome | None:
         """Return the outcome of the newest study of a patient who has any of `keys`."""
         ...
 
@@ -25,6 +25,7 @@ class NoImaging(StrEnum):
 
     NO_STUDY = "no study of this patient has been assessed"
     NO_IDENTIFIER = "the patient has no identifier in a system that imaging shares"
+    AWAITED = "newer images of the last study have arrived and are being assessed"
     DISAGREES = "identity does not agree"
     NO_BIRTH_DATE = "identity cannot be confirmed: a birth date is missing"
 
@@ -58,4 +59,11 @@ def outcome_of(patient: RecordPatient, outcomes: Outcomes, identity: IdentityCon
         return NoImaging.DISAGREES
     if imaged.birth_date is None or patient.birth_date is None:
         return NoImaging.NO_BIRTH_DATE
-    return outcome if imaged.birth_date == patient.birth_date else NoImaging.DISAGREES
+    if imaged.birth_date != patient.birth_date or _differ(imaged.sex, patient.sex):
+        return NoImaging.DISAGREES
+    return NoImaging.AWAITED if isinstance(outcome, AwaitedOutcome) else outcome
+
+
+def _differ(imaged: str | None, recorded: str | None) -> bool:
+    """Whether both say M or F and not the same; O or nothing contradicts nobody."""
+    return {imaged, recorded} == {"M", "F"}

@@ -18,12 +18,12 @@ _AUTOLINK = re.compile(r"(:|www)(//|\.)", re.IGNORECASE)
 _MAX_LENGTH = 200
 
 
-def escaped(text: str) -> str:
-    """Return `text` on one line, without control characters, cut to a length that a card can hold."""
+def escaped(text: str, limit: int = _MAX_LENGTH) -> str:
+    """Return `text` on one line, without control characters, cut to `limit` characters."""
     visible = "".join(character if character.isprintable() else " " for character in text)
     line = " ".join(visible.split())
-    if len(line) > _MAX_LENGTH:
-        line = line[: _MAX_LENGTH - 1] + "…"
+    if len(line) > limit:
+        line = line[: limit - 1] + "…"
     text = html.escape(line.translate(_PUNCTUATION), quote=True)
     # What GitHub-flavoured Markdown links without any brackets; elsewhere a dot or colon is only that.
     return _AUTOLINK.sub(r"\1\\\2", text)

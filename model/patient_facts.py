@@ -31,40 +31,141 @@ class DrugRole(StrEnum):
 
 
 class Drug(StrEnum):
-    """Ingredients that are recognised, by their international nonproprietary names."""
+    """Ingredients that are recognised, by their international nonproprietary names.
+
+    The members that begin with OTHER stand for a drug of which only the group is told, as by an ATC code.
+    """
 
     ATEZOLIZUMAB = "atezolizumab"
+    DURVALUMAB = "durvalumab"
+    TREMELIMUMAB = "tremelimumab"
+    NIVOLUMAB = "nivolumab"
+    IPILIMUMAB = "ipilimumab"
+    PEMBROLIZUMAB = "pembrolizumab"
+    TISLELIZUMAB = "tislelizumab"
+    TORIPALIMAB = "toripalimab"
+    SINTILIMAB = "sintilimab"
+    CAMRELIZUMAB = "camrelizumab"
+    PENPULIMAB = "penpulimab"
+    OTHER_CHECKPOINT_INHIBITOR = "another checkpoint inhibitor"
     BEVACIZUMAB = "bevacizumab"
+    RAMUCIRUMAB = "ramucirumab"
+    LENVATINIB = "lenvatinib"
+    SORAFENIB = "sorafenib"
+    REGORAFENIB = "regorafenib"
+    CABOZANTINIB = "cabozantinib"
+    RIVOCERANIB = "rivoceranib"
+    ANLOTINIB = "anlotinib"
+    OTHER_ANTI_ANGIOGENIC = "another anti-angiogenic drug"
     WARFARIN = "warfarin"
+    PHENPROCOUMON = "phenprocoumon"
+    ACENOCOUMAROL = "acenocoumarol"
     APIXABAN = "apixaban"
     RIVAROXABAN = "rivaroxaban"
     DABIGATRAN = "dabigatran"
     EDOXABAN = "edoxaban"
     ENOXAPARIN = "enoxaparin"
     DALTEPARIN = "dalteparin"
+    TINZAPARIN = "tinzaparin"
+    NADROPARIN = "nadroparin"
+    CERTOPARIN = "certoparin"
     FONDAPARINUX = "fondaparinux"
     HEPARIN = "heparin"
+    ARGATROBAN = "argatroban"
+    BIVALIRUDIN = "bivalirudin"
+    OTHER_ANTICOAGULANT = "another anticoagulant"
     SPIRONOLACTONE = "spironolactone"
+    EPLERENONE = "eplerenone"
     FUROSEMIDE = "furosemide"
     TORSEMIDE = "torsemide"
+    BUMETANIDE = "bumetanide"
+    AMILORIDE = "amiloride"
+    TRIAMTERENE = "triamterene"
+    HYDROCHLOROTHIAZIDE = "hydrochlorothiazide"
+    CHLORTHALIDONE = "chlorthalidone"
+    INDAPAMIDE = "indapamide"
+    XIPAMIDE = "xipamide"
+    METOLAZONE = "metolazone"
+    OTHER_DIURETIC = "another diuretic"
     LACTULOSE = "lactulose"
+    LACTITOL = "lactitol"
     RIFAXIMIN = "rifaximin"
+    ORNITHINE_ASPARTATE = "ornithine aspartate"
 
     @property
     def role(self) -> DrugRole:
         """Why this drug matters here."""
-        return _ROLES.get(self, DrugRole.ANTICOAGULANT)
+        return _ROLES[self]
 
 
-_ROLES = {
-    Drug.ATEZOLIZUMAB: DrugRole.CHECKPOINT_INHIBITOR,
-    Drug.BEVACIZUMAB: DrugRole.ANTI_ANGIOGENIC,
-    Drug.SPIRONOLACTONE: DrugRole.DIURETIC,
-    Drug.FUROSEMIDE: DrugRole.DIURETIC,
-    Drug.TORSEMIDE: DrugRole.DIURETIC,
-    Drug.LACTULOSE: DrugRole.ENCEPHALOPATHY_DRUG,
-    Drug.RIFAXIMIN: DrugRole.ENCEPHALOPATHY_DRUG,
+_DRUGS = {
+    DrugRole.CHECKPOINT_INHIBITOR: (
+        Drug.ATEZOLIZUMAB,
+        Drug.DURVALUMAB,
+        Drug.TREMELIMUMAB,
+        Drug.NIVOLUMAB,
+        Drug.IPILIMUMAB,
+        Drug.PEMBROLIZUMAB,
+        Drug.TISLELIZUMAB,
+        Drug.TORIPALIMAB,
+        Drug.SINTILIMAB,
+        Drug.CAMRELIZUMAB,
+        Drug.PENPULIMAB,
+        Drug.OTHER_CHECKPOINT_INHIBITOR,
+    ),
+    DrugRole.ANTI_ANGIOGENIC: (
+        Drug.BEVACIZUMAB,
+        Drug.RAMUCIRUMAB,
+        Drug.LENVATINIB,
+        Drug.SORAFENIB,
+        Drug.REGORAFENIB,
+        Drug.CABOZANTINIB,
+        Drug.RIVOCERANIB,
+        Drug.ANLOTINIB,
+        Drug.OTHER_ANTI_ANGIOGENIC,
+    ),
+    DrugRole.ANTICOAGULANT: (
+        Drug.WARFARIN,
+        Drug.PHENPROCOUMON,
+        Drug.ACENOCOUMAROL,
+        Drug.APIXABAN,
+        Drug.RIVAROXABAN,
+        Drug.DABIGATRAN,
+        Drug.EDOXABAN,
+        Drug.ENOXAPARIN,
+        Drug.DALTEPARIN,
+        Drug.TINZAPARIN,
+        Drug.NADROPARIN,
+        Drug.CERTOPARIN,
+        Drug.FONDAPARINUX,
+        Drug.HEPARIN,
+        Drug.ARGATROBAN,
+        Drug.BIVALIRUDIN,
+        Drug.OTHER_ANTICOAGULANT,
+    ),
+    DrugRole.DIURETIC: (
+        Drug.SPIRONOLACTONE,
+        Drug.EPLERENONE,
+        Drug.FUROSEMIDE,
+        Drug.TORSEMIDE,
+        Drug.BUMETANIDE,
+        Drug.AMILORIDE,
+        Drug.TRIAMTERENE,
+        Drug.HYDROCHLOROTHIAZIDE,
+        Drug.CHLORTHALIDONE,
+        Drug.INDAPAMIDE,
+        Drug.XIPAMIDE,
+        Drug.METOLAZONE,
+        Drug.OTHER_DIURETIC,
+    ),
+    DrugRole.ENCEPHALOPATHY_DRUG: (
+        Drug.LACTULOSE,
+        Drug.LACTITOL,
+        Drug.RIFAXIMIN,
+        Drug.ORNITHINE_ASPARTATE,
+    ),
 }
+_ROLES = {drug: role for role, drugs in _DRUGS.items() for drug in drugs}
 
 
 class Comparator(StrEnum):
@@ -163,6 +264,7 @@ class DiagnosisStatus(StrEnum):
     UNCONFIRMED = "recorded as unconfirmed"
     CONFLICTING = "recorded with contradicting verification statuses"
     INACTIVE = "recorded as no longer active"
+    UNCLEAR = "recorded with a status that is not known"
     REFUTED = "refuted"
     ABSENT = "not recorded"
 
@@ -215,9 +317,14 @@ class PatientFacts:
     encephalopathy: SignFact | None = None
     cholestatic: Source | None = None
     """Primary biliary cholangitis or primary sclerosing cholangitis: other bilirubin cut points."""
+    cholestatic_in_doubt: bool = False
+    """Such a disease is recorded, and nobody has confirmed it."""
     drugs: tuple[ActiveDrug, ...] = ()
+    """Each drug once, by its newest order."""
     drugs_complete: bool = False
-    """False: the medication list is not known or not wholly readable."""
+    """False: the medication list is not known, not wholly readable, or names a drug that we do not know."""
+    unrecognised_drugs: tuple[str, ...] = ()
+    """The record's words for drugs on the list that we do not know: from outside, to be escaped."""
     unused: tuple[Unused, ...] = ()
     conditions_complete: bool = True
     """False: there are conditions that we could not read, so that a diagnosis may be among them."""
@@ -231,6 +338,13 @@ class PatientFacts:
     def lab(self, analyte: Analyte) -> LabFact | None:
         """The current value of `analyte`; None when it is unknown."""
         return next((lab for lab in self.labs if lab.analyte is analyte), None)
+
+    @property
+    def is_cholestatic(self) -> bool | None:
+        """Whether the disease is cholestatic; None when it may be and nobody has said so for certain."""
+        if self.cholestatic is not None:
+            return True
+        return None if self.cholestatic_in_doubt or not self.conditions_complete else False
 
     def drugs_with(self, role: DrugRole) -> tuple[ActiveDrug, ...] | None:
         """The current drugs of `role`; None when none is seen and the list is not complete."""

@@ -12,8 +12,15 @@ from fhir_gateway.parsing import day_of, reference_to
 from fhir_gateway.terminology import Finding, finding, words_of
 from model.patient_facts import Diagnosis, DiagnosisStatus, OtherCancer, Source
 
+_VERIFICATION_SYSTEM = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
+_CLINICAL_SYSTEM = "http://terminology.hl7.org/CodeSystem/condition-clinical"
 _UNVERIFIED = frozenset({"unconfirmed", "provisional", "differential"})
+_VERIFICATIONS = _UNVERIFIED | {"confirmed", "refuted", "entered-in-error"}
 _ACTIVE = frozenset({"active", "recurrence", "relapse"})
+_CLINICALS = _ACTIVE | {"inactive", "remission", "resolved"}
+_UNKNOWN = "unknown"
+"""Stands for a status that is stated and that we do not know, or for two that contradict each other."""
+
 _ABATED = ("abatementDateTime", "abatementAge", "abatementPeriod", "abatementRange", "abatementString")
 
 _OTHER_CANCERS = (Finding.LIVER_CANCER_UNSPECIFIED, Finding.OTHER_PRIMARY, Finding.LIVER_METASTASIS)
@@ -25,9 +32,13 @@ class _Standing(StrEnum):
     CONFIRMED = "confirmed"
     UNSTATED = "unstated"
     UNVERIFIED = "unverified"
+    DOUBTFUL = "doubtful"
     INACTIVE = "inactive"
     REFUTED = "refuted"
     ERROR = "entered in error"
+
+
+_IN_DOUBT = (_Standing.UNVERIFIED, _Standing.DOUBTFUL)
 
 
 def _standing(condition: Any) -> _Standing:
@@ -35,15 +46,18 @@ def _standing(condition: Any) -> _Standing:
 
     FHIR R4 requires neither status. A missing clinical status is read as active (con-3 asks for it
     on problem list items, and con-4 for one that is not active once the condition abated); a missing
-    verification status is kept apart, because nobody has said that the diagnosis is confirmed.
+    verification status is kept apart, because nobody has said that the diagnosis is confirmed. A status
+    that is stated in other words than HL7's is doubt, whatever it says.
     """
-    verification = _status_code(condition.verificationStatus)
+    verification = _verification(condition)
     if verification == "entered-in-error":
         return _Standing.ERROR
     if verification == "refuted":
         return _Standing.REFUTED
-    clinical = _status_code(condition.clinicalStatus)
+    clinical = _status(condition.clinicalStatus, _CLINICAL_SYSTEM, _CLINICALS)
     abated = any(getattr(condition, element) is not None for element in _ABATED)
+    if _UNKNOWN in (verification, clinical) or (abated and clinical in _ACTIVE):
+        return _Standing.DOUBTFUL  # con-4: what has abated is not active
     if (clinical is not None and clinical not in _ACTIVE) or (clinical is None and abated):
         return _Standing.INACTIVE
     if verification == "confirmed":
@@ -51,8 +65,16 @@ def _standing(condition: Any) -> _Standing:
     return _Standing.UNSTATED if verification is None else _Standing.UNVERIFIED
 
 
-def _status_code(concept: Any) -> str | None:
-    return next((c.code for c in (concept.coding or ()) if c.code), None) if concept else None
+def _verification(condition: Any) -> str | None:
+    return _status(condition.verificationStatus, _VERIFICATION_SYSTEM, _VERIFICATIONS)
+
+
+def _status(concept: Any, system: str, known: frozenset[str]) -> str | None:
+    """Return the status that `concept` states in `system`; None when it states none at all."""
+    if concept is None or not (concept.coding or concept.text):
+        return None
+    stated = {coding.code for coding in concept.coding or () if str(coding.system) == system}
+    return stated.pop() if len(stated) == 1 and stated <= known else _UNKNOWN
 
 
 def source(condition: Any) -> Source:
@@ -60,12 +82,14 @@ def source(condition: Any) -> Source:
     return Source(
         reference=reference_to(condition, "Condition"),
         on=_day(condition),
-        status=_status_code(condition.verificationStatus) or "",
+        status=_verification(condition) or "",
     )
 
 
 def _day(condition: Any) -> date | None:
-    return day_of(condition.recordedDate) or day_of(condition.onsetDateTime)
+    """When it was stated: a condition is recorded after its onset, so the later of the two."""
+    days = [day for day in (day_of(condition.recordedDate), day_of(condition.onsetDateTime)) if day]
+    return max(days, default=None)
 
 
 def hcc(conditions: Iterable[Any]) -> Diagnosis:
@@ -78,6 +102,7 @@ def hcc(conditions: Iterable[Any]) -> Diagnosis:
     for standing, status in (
         (_Standing.CONFIRMED, DiagnosisStatus.CONFIRMED),
         (_Standing.UNSTATED, DiagnosisStatus.UNSTATED),
+        (_Standing.DOUBTFUL, DiagnosisStatus.UNCLEAR),
         (_Standing.UNVERIFIED, DiagnosisStatus.UNCONFIRMED),
     ):
         entries = by_standing.get(standing)
@@ -115,7 +140,7 @@ def other_cancers(conditions: Iterable[Any]) -> tuple[OtherCancer, ...]:
         OtherCancer(meaning=meaning.value, text=words_of(condition.code), source=source(condition))
         for condition in conditions
         if (meaning := finding(condition.code)) in _OTHER_CANCERS
-        and _standing(condition) in (_Standing.CONFIRMED, _Standing.UNSTATED, _Standing.UNVERIFIED)
+        and _standing(condition) in (_Standing.CONFIRMED, _Standing.UNSTATED, *_IN_DOUBT)
         and not (broad_is_same and meaning is Finding.LIVER_CANCER_UNSPECIFIED)
     )
 
@@ -130,15 +155,19 @@ def present(meaning: Finding, conditions: Iterable[Any]) -> tuple[Any, ...]:
     )
 
 
-def sources_of(meaning: Finding, conditions: Iterable[Any]) -> tuple[Source, ...]:
-    """Return the sources of `present`."""
-    return tuple(source(condition) for condition in present(meaning, conditions))
-
-
-def confirmed_sources_of(meaning: Finding, conditions: Iterable[Any]) -> tuple[Source, ...]:
-    """Return the sources of the entries that are confirmed and active."""
+def in_doubt(meaning: Finding, conditions: Iterable[Any]) -> tuple[Any, ...]:
+    """Return the entries of which nobody can say whether `meaning` is there."""
     return tuple(
-        source(condition)
+        condition
+        for condition in conditions
+        if finding(condition.code) is meaning and _standing(condition) in _IN_DOUBT
+    )
+
+
+def confirmed(meaning: Finding, conditions: Iterable[Any]) -> tuple[Any, ...]:
+    """Return the entries that are confirmed and active."""
+    return tuple(
+        condition
         for condition in conditions
         if finding(condition.code) is meaning and _standing(condition) is _Standing.CONFIRMED
     )

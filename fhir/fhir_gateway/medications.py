@@ -4,20 +4,85 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
-from fhir_gateway.parsing import UnreadableResource, Whose, day_of, parse, reference_to
-from fhir_gateway.terminology import drugs, is_recognisable
-from model.patient_facts import ActiveDrug, Drug, Source
+from fhir.resources.R4B.codeableconcept import CodeableConcept
+
+from fhir_gateway.drugs import drugs, is_told
+from fhir_gateway.parsing import Belonging, UnreadableResource, Whose, day_of, parse, reference_to
+from fhir_gateway.terminology import words_of
+from model.patient_facts import ActiveDrug, Drug, DrugRole, Source
 
 _ORDERS = frozenset({"order", "original-order", "reflex-order", "filler-order", "instance-order"})
+_NOT_TAKEN = frozenset({"on-hold", "cancelled", "completed", "entered-in-error", "stopped", "draft"})
 _BEING_ORDERED = frozenset({"draft", "active", "on-hold", "unknown"})
+_OF_REGIMENS = frozenset({DrugRole.CHECKPOINT_INHIBITOR, DrugRole.ANTI_ANGIOGENIC})
 
 
-def current_drugs(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MedicationList:
+    """The active orders, as far as they can be told."""
+
+    drugs: tuple[ActiveDrug, ...]
+    """Those that matter to the rules, each once, by its newest order."""
+    unrecognised: tuple[str, ...]
+    """The record's words for drugs that we do not know: from outside, to be escaped."""
+    nameless: int
+    """Orders without any words for their drug."""
+    uncertain: int
+    """Entries that are only planned, or whose status is not known: taken or not, nobody can say."""
+
+    @property
+    def is_told(self) -> bool:
+        """Whether a drug that is not in `drugs` is certainly not on the list."""
+        return not (self.unrecognised or self.nameless or self.uncertain)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderedDrugs:
+    """What is being ordered."""
+
+    drugs: frozenset[Drug]
+    """Those that matter to the rules."""
+    subject_in_doubt: bool = False
+    """A drug of a regimen is in an order that may be another patient's."""
+    incomplete: bool = False
+    """An order could not be read or names a drug that we do not know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Named:
+    """How one order names its drug."""
+
+    product: tuple[Any, ...]
+    """CodeableConcepts of the product, each by itself enough."""
+    ingredients: tuple[Any, ...]
+    """CodeableConcepts of its ingredients."""
+    ingredients_whole: bool = False
+    """Whether these are all of its ingredients."""
+
+    @property
+    def drugs(self) -> frozenset[Drug]:
+        return frozenset(drug for concept in (*self.product, *self.ingredients) for drug in drugs(concept))
+
+    @property
+    def is_told(self) -> bool:
+        if self.drugs:
+            return True
+        by_product = bool(self.product) and all(is_told(concept) for concept in self.product)
+        return by_product or (self.ingredients_whole and all(is_told(each) for each in self.ingredients))
+
+    @property
+    def words(self) -> str:
+        return next((text for each in (*self.product, *self.ingredients) if (text := words_of(each))), "")
+
+
+def medication_list(
     requests: Iterable[tuple[Any, Mapping[str, Any]]], included: Mapping[str, Any]
-) -> tuple[tuple[ActiveDrug, ...], bool]:
-    """Return the recognised drugs of the active orders, and whether every order could be told.
+) -> MedicationList:
+    """Return the recognised drugs of the active orders, and what of the list could not be told.
 
     Parameters
     ----------
@@ -27,27 +92,39 @@ def current_drugs(
         Medications that came beside, by reference.
     """
     taken: dict[Drug, ActiveDrug] = {}
-    all_told = True
+    unrecognised: list[str] = []
+    nameless = uncertain = 0
     for request, contained in requests:
-        if request.status != "active" or request.intent not in _ORDERS or request.doNotPerform:
+        if request.status in _NOT_TAKEN or request.doNotPerform:
             continue
-        concepts = _concepts(request, {**included, **contained})
-        if not any(is_recognisable(concept) for concept in concepts):
-            all_told = False
-        for concept in concepts:
-            for drug in drugs(concept):
-                source = Source(
-                    reference=reference_to(request, "MedicationRequest"),
-                    on=day_of(request.authoredOn),
-                    status=request.status,
-                )
-                taken.setdefault(drug, ActiveDrug(drug=drug, source=source))
-    return tuple(taken[drug] for drug in Drug if drug in taken), all_told
+        named = _named(request, {**included, **contained})
+        if request.status != "active" or request.intent not in _ORDERS:
+            uncertain += bool(named.drugs) or not named.is_told
+            continue
+        if not named.is_told:
+            if named.words:
+                unrecognised.append(named.words)
+            else:
+                nameless += 1
+        for drug in named.drugs:
+            source = Source(
+                reference=reference_to(request, "MedicationRequest"),
+                on=day_of(request.authoredOn),
+                status=request.status,
+            )
+            if drug not in taken or (source.on or date.min) > (taken[drug].source.on or date.min):
+                taken[drug] = ActiveDrug(drug=drug, source=source)
+    return MedicationList(
+        drugs=tuple(taken[drug] for drug in Drug if drug in taken),
+        unrecognised=tuple(dict.fromkeys(unrecognised)),
+        nameless=nameless,
+        uncertain=uncertain,
+    )
 
 
 def ordered_drugs(
     draft_orders: Any, *, whose: Whose, selections: Iterable[str] | None = None
-) -> frozenset[Drug]:
+) -> OrderedDrugs:
     """Return the drugs of the Bundle `draft_orders` that are recognised.
 
     Parameters
@@ -71,25 +148,33 @@ def ordered_drugs(
     included = dict(_medications(resources))
     selected = None if selections is None else frozenset(selections)
     found: set[Drug] = set()
-    begun: set[Drug] = set()
+    own: set[Drug] = set()
+    begun = incomplete = False
     for resource in resources:
         if not isinstance(resource, Mapping) or resource.get("resourceType") != "MedicationRequest":
             continue
         try:
             request = parse(resource)
         except UnreadableResource:
-            continue  # an order that is no FHIR is none that we could know
-        if request.doNotPerform or request.status not in _BEING_ORDERED or not whose.is_subject_of(request):
+            incomplete = True
             continue
-        ordered = {
-            drug
-            for concept in _concepts(request, {**included, **contained_in(resource)})
-            for drug in drugs(concept)
-        }
-        found |= ordered
+        belonging = whose.owns(request)
+        if request.doNotPerform or request.status not in _BEING_ORDERED or belonging is Belonging.FOREIGN:
+            continue
+        named = _named(request, {**included, **contained_in(resource)})
+        incomplete |= not named.is_told
+        found |= named.drugs
+        if belonging is Belonging.OWN:
+            own |= named.drugs
         if selected is None or reference_to(request, "MedicationRequest") in selected:
-            begun |= ordered
-    return frozenset(found) if begun else frozenset()
+            begun |= any(drug.role in _OF_REGIMENS for drug in named.drugs)
+    if not begun:
+        return OrderedDrugs(drugs=frozenset())
+    return OrderedDrugs(
+        drugs=frozenset(found),
+        subject_in_doubt=any(drug.role in _OF_REGIMENS for drug in found - own),
+        incomplete=incomplete,
+    )
 
 
 def contained_in(resource: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,19 +196,20 @@ def _medications(resources: Iterable[Any]) -> Iterable[tuple[str, Any]]:
             yield reference_to(medication, "Medication"), medication
 
 
-def _concepts(request: Any, medications: Mapping[str, Any]) -> list[Any]:
-    """Return every CodeableConcept that names the drug: code of the product and of its ingredients."""
+def _named(request: Any, medications: Mapping[str, Any]) -> _Named:
     if request.medicationCodeableConcept is not None:
-        return [request.medicationCodeableConcept]
+        return _Named(product=(request.medicationCodeableConcept,), ingredients=())
     reference = request.medicationReference
     if reference is None:
-        return []
+        return _Named(product=(), ingredients=())
     medication = medications.get(reference.reference or "")
-    concepts = [] if medication is None else [medication.code]
-    if medication is not None:
-        concepts += [ingredient.itemCodeableConcept for ingredient in medication.ingredient or ()]
+    product = [] if medication is None or medication.code is None else [medication.code]
     if reference.display:
-        from fhir.resources.R4B.codeableconcept import CodeableConcept
-
-        concepts.append(CodeableConcept(text=reference.display))
-    return [concept for concept in concepts if concept is not None]
+        product.append(CodeableConcept(text=reference.display))
+    listed = (medication.ingredient or ()) if medication is not None else ()
+    ingredients = tuple(each.itemCodeableConcept for each in listed if each.itemCodeableConcept is not None)
+    return _Named(
+        product=tuple(product),
+        ingredients=ingredients,
+        ingredients_whole=bool(listed) and len(ingredients) == len(listed),
+    )

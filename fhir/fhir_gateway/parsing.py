@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Any
 
 from fhir.resources.R4B.condition import Condition
@@ -24,6 +25,20 @@ _TYPES: Mapping[str, type[BaseModel]] = {
     "Observation": Observation,
     "Patient": Patient,
 }
+
+OBSERVATION_VALUES = (
+    "valueQuantity",
+    "valueCodeableConcept",
+    "valueBoolean",
+    "valueString",
+    "valueInteger",
+    "valueRange",
+    "valueRatio",
+    "valueSampledData",
+    "valueTime",
+    "valueDateTime",
+    "valuePeriod",
+)
 
 _ELEMENTS: Mapping[str, tuple[str, ...]] = {
     "Condition": (
@@ -66,15 +81,15 @@ _ELEMENTS: Mapping[str, tuple[str, ...]] = {
         "effectiveInstant",
         "effectivePeriod",
         "issued",
-        "valueQuantity",
-        "valueCodeableConcept",
-        "valueBoolean",
+        *OBSERVATION_VALUES,
+        "component",
         "dataAbsentReason",
     ),
     "Patient": (
         "id",
         "identifier",
         "birthDate",
+        "gender",
     ),
 }
 """The elements that we read: nothing else of a resource can spoil it."""
@@ -82,9 +97,16 @@ _ELEMENTS: Mapping[str, tuple[str, ...]] = {
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 """FHIR R4, data type id."""
 
+_ENVELOPES: tuple[tuple[str, ...], ...] = (
+    (*OBSERVATION_VALUES, "component", "dataAbsentReason"),
+    ("effectiveDateTime", "effectiveInstant", "effectivePeriod", "issued"),
+)
+"""What of a broken Observation is dropped, one after the other, to learn what it is on and of when."""
+
 _PATIENT_REFERENCE = re.compile(
     r"(?:(?P<base>https?://[^\s]+)/)?Patient/(?P<id>[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?"
 )
+_OTHER_REFERENCE = re.compile(r"(?:https?://[^\s]+/)?(?:Group|Device|Location|RelatedPerson)/[^\s]+")
 
 
 class UnreadableResource(Exception):
@@ -123,6 +145,26 @@ def parse(resource: Any) -> Any:
         raise UnreadableResource("it is no valid FHIR R4") from error
 
 
+def parse_envelope(observation: Mapping[str, Any]) -> Any:
+    """Return what can be read of an Observation that `parse` refuses, without its value.
+
+    It serves to know that something is stated, of what and when, and never what.
+
+    Raises
+    ------
+    UnreadableResource
+        Not even that can be read.
+    """
+    rest = {name: content for name, content in observation.items() if name != "modifierExtension"}
+    for elements in _ENVELOPES:
+        rest = {name: content for name, content in rest.items() if name not in elements}
+        try:
+            return parse(rest)
+        except UnreadableResource as error:
+            last = error
+    raise last
+
+
 def _without(resource: Mapping[str, Any], places: Sequence[tuple[int | str, ...]]) -> dict[str, Any]:
     copy = deepcopy(dict(resource))
     for place in places:
@@ -138,27 +180,39 @@ def reference_to(resource: Any, kind: str) -> str:
     return f"{kind}/{resource.id}" if resource.id and _ID.fullmatch(resource.id) else kind
 
 
+class Belonging(StrEnum):
+    """Whether a resource is the patient's."""
+
+    OWN = "own"
+    DOUBTFUL = "doubtful"
+    """It names nobody, or somebody who may be the patient."""
+    FOREIGN = "foreign"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Whose:
     """The patient of the request, to tell whose a resource is."""
 
     patient_id: str
     fhir_base: str | None = None
-    """`fhirServer` of the request: an absolute reference to another server is another patient."""
+    """`fhirServer` of the request: an absolute reference to any other server may mean anybody."""
 
-    def is_subject_of(self, resource: Any) -> bool:
+    def owns(self, resource: Any) -> Belonging:
         """Whether `resource` says that it is about this patient, and about nothing else."""
         if getattr(resource, "focus", None):
-            return False  # Observation.focus: about a donor, a fetus, a device ...
+            return Belonging.FOREIGN  # Observation.focus: about a donor, a fetus, a device ...
         reference = resource.subject.reference if resource.subject else None
         if not reference:
-            return False
+            return Belonging.DOUBTFUL
         if reference == f"urn:uuid:{self.patient_id}":
-            return True
+            return Belonging.OWN
         match = _PATIENT_REFERENCE.fullmatch(reference)
-        if match is None or match["id"] != self.patient_id:
-            return False
-        return match["base"] is None or self.fhir_base is None or match["base"] == self.fhir_base.rstrip("/")
+        if match is None:
+            return Belonging.FOREIGN if _OTHER_REFERENCE.fullmatch(reference) else Belonging.DOUBTFUL
+        if match["id"] != self.patient_id:
+            return Belonging.FOREIGN
+        here = self.fhir_base.rstrip("/") if self.fhir_base else None
+        return Belonging.OWN if match["base"] in (None, here) else Belonging.DOUBTFUL
 
 
 def day_of(moment: Any) -> date | None:

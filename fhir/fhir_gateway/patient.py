@@ -10,6 +10,9 @@ from typing import Any
 
 from fhir_gateway.parsing import UnreadableResource, day_of, parse
 
+_SEXES = {"male": "M", "female": "F"}
+"""FHIR AdministrativeGender; `other` and `unknown` contradict nothing."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordPatient:
@@ -21,6 +24,8 @@ class RecordPatient:
     """(system, value) of those that are not marked as old."""
     birth_date: date | None = field(repr=False)
     """None also where only a year or month is known."""
+    sex: str | None = field(default=None, repr=False)
+    """M or F, as DICOM's Patient's Sex (0010,0040) has it; None for anything else."""
 
 
 def record_patient(prefetch: Mapping[str, Any]) -> RecordPatient:
@@ -42,4 +47,5 @@ def record_patient(prefetch: Mapping[str, Any]) -> RecordPatient:
             if identifier.system and identifier.value and identifier.use != "old"
         ),
         birth_date=day_of(patient.birthDate),
+        sex=_SEXES.get(patient.gender),
     )

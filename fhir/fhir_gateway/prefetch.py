@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,7 @@ class Prefetched:
     absent: frozenset[str]
     """Keys that the client did not send, or sent an error for."""
     incomplete: frozenset[str]
-    """Keys of which a page is missing."""
+    """Keys of which a page or a resource is missing, or what came is no answer to a search."""
 
     def is_whole(self, key: str) -> bool:
         """Whether all that the record holds for `key` is here."""
@@ -63,13 +63,15 @@ def read_prefetch(prefetch: Mapping[str, Any]) -> Prefetched:
         content = prefetch[key]
         if content is None:
             continue
-        if not isinstance(content, Mapping) or _is_error(content):
+        if not _is_resource(content) or _is_error(content):
             absent.add(key)
-        elif content.get("resourceType") != "Bundle":
+        elif content["resourceType"] != "Bundle":
             resources.append(content)
+            if key != "patient":
+                incomplete.add(key)  # one resource where the answer to a search was asked for
         else:
             entries = tuple(_entries(content))
-            if any(_is_error(each) for each in entries) or (_has_next_page(content) and key not in _SORTED):
+            if not _is_whole(content, entries, sorted_by_us=key in _SORTED):
                 incomplete.add(key)
             resources += entries
     return Prefetched(
@@ -100,6 +102,26 @@ def _entries(bundle: Mapping[str, Any]) -> Iterator[Any]:
     entries = bundle.get("entry")
     for entry in entries if isinstance(entries, list) else ():
         yield entry.get("resource") if isinstance(entry, Mapping) else entry
+
+
+def _is_whole(bundle: Mapping[str, Any], entries: Sequence[Any], *, sorted_by_us: bool) -> bool:
+    """Whether `bundle` answers the search and holds all that was found, every entry being a resource."""
+    if any(not _is_resource(each) or _is_error(each) for each in entries):
+        return False
+    if not isinstance(bundle.get("entry", []), list):
+        return False
+    total = bundle.get("total")
+    if not entries and not _has_next_page(bundle):
+        # An answer that found nothing says so; an object without any of this is no answer.
+        return total == 0 if "total" in bundle else bundle.get("type") == "searchset"
+    if sorted_by_us:
+        return True
+    more_found = isinstance(total, int) and total > len(entries)
+    return not more_found and not _has_next_page(bundle)
+
+
+def _is_resource(value: Any) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("resourceType"), str)
 
 
 def _has_next_page(bundle: Mapping[str, Any]) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Codes of the record and what they mean to us: LOINC, SNOMED CT, ICD-10, RxNorm, ATC.
+"""Codes of the record and what they mean to us: LOINC, SNOMED CT, ICD-10; drugs are in `drug_terms`.
 
 Only codes that the clinical reference gives as verified or well known; the unsure ones are left out.
 """
@@ -7,11 +7,10 @@ Only codes that the clinical reference gives as verified or well known; the unsu
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
-from model.patient_facts import Analyte, Drug, SignGrade
+from model.patient_facts import Analyte, SignGrade
 
 SNOMED = "http://snomed.info/sct"
 LOINC = "http://loinc.org"
@@ -83,6 +82,7 @@ _FINDINGS = {
     (ICD10, "C78.7"): Finding.LIVER_METASTASIS,
     (SNOMED, "389026000"): Finding.ASCITES,
     (SNOMED, "236004002"): Finding.ASCITES,
+    (ICD10, "R18"): Finding.ASCITES,  # WHO's ICD-10 does not divide it
     (ICD10, "R18.8"): Finding.ASCITES,
     (ICD10, "K70.31"): Finding.ASCITES,
     (SNOMED, "236005001"): Finding.MALIGNANT_ASCITES,
@@ -98,7 +98,10 @@ _FINDINGS = {
     (ICD10, "K83.01"): Finding.CHOLESTATIC,
 }
 
-SIGN_VALUES = {
+_ICD10_CODE = re.compile(r"(?P<category>[A-Z][0-9][0-9A-Z])\.?(?P<rest>[0-9A-Z]{0,4})[+*!]?")
+"""With or without the dot, as ICD-10-CM is often sent."""
+
+_SIGN_VALUES = {
     # SNOMED CT qualifiers; severities as in FHIR R4 value set condition-severity.
     "2667000": SignGrade.NONE,
     "260415000": SignGrade.NONE,
@@ -112,60 +115,10 @@ SIGN_VALUES = {
 }
 """Absent, not detected, negative; present, detected, positive; mild; moderate, severe."""
 
+_MODERATE = "6736007"
+
 _MEANINGS = (Finding.HCC, *(each for each in Finding if each is not Finding.HCC))
 """The more telling first: an entry coded both as HCC and as liver cancer is HCC."""
-
-_RXNORM = {
-    Drug.ATEZOLIZUMAB: "1792776 1792780 1792785 2119695 2119696 2693894 2693892 2693899",
-    Drug.BEVACIZUMAB: (
-        "253337 2046141 2268040 2599045 2627652 2700737 2712050 337521 1657066 1657073 2046140 2046148 "
-        "2268039 2268047 2599043 2599051 2627650 2627658 2700735 2700744 2712048 2712057 1657068 1657074 "
-        "2046145 2046149 2268044 2268048 2599049 2599052 2627656 2627659 2700742 2700745 2712055 2712058 "
-        "2627648 2046138 2268037 2599041 2712044 2700660"
-    ),
-    Drug.WARFARIN: "11289",
-    Drug.APIXABAN: "1364430",
-    Drug.RIVAROXABAN: "1114195",
-    Drug.DABIGATRAN: "1037042",
-    Drug.EDOXABAN: "1599538",
-    Drug.ENOXAPARIN: "67108",
-    Drug.DALTEPARIN: "67109",
-    Drug.FONDAPARINUX: "321208",
-    Drug.HEPARIN: "5224",
-    Drug.SPIRONOLACTONE: "9997",
-    Drug.FUROSEMIDE: "4603",
-    Drug.TORSEMIDE: "38413",
-    Drug.LACTULOSE: "6218",
-    Drug.RIFAXIMIN: "35619",
-}
-"""Ingredients, and for the regimen's drugs also brands and products: codes of RxNorm."""
-
-_DRUG_CODES = {
-    **{(RXNORM, code): drug for drug, codes in _RXNORM.items() for code in codes.split()},
-    (ATC, "L01FF05"): Drug.ATEZOLIZUMAB,
-    (ATC, "L01FG01"): Drug.BEVACIZUMAB,
-}
-
-_DRUG_NAMES = {
-    **{drug.value: drug for drug in Drug},
-    "tecentriq": Drug.ATEZOLIZUMAB,
-    "avastin": Drug.BEVACIZUMAB,
-    "mvasi": Drug.BEVACIZUMAB,
-    "zirabev": Drug.BEVACIZUMAB,
-    "alymsys": Drug.BEVACIZUMAB,
-    "vegzelma": Drug.BEVACIZUMAB,
-    "avzivi": Drug.BEVACIZUMAB,
-    "jobevne": Drug.BEVACIZUMAB,
-    "aldactone": Drug.SPIRONOLACTONE,
-    "lasix": Drug.FUROSEMIDE,
-    "torasemide": Drug.TORSEMIDE,
-    "xifaxan": Drug.RIFAXIMIN,
-    "coumadin": Drug.WARFARIN,
-    "eliquis": Drug.APIXABAN,
-    "xarelto": Drug.RIVAROXABAN,
-    "pradaxa": Drug.DABIGATRAN,
-}
-_WORD = re.compile(r"[a-z]+")
 
 
 def codes(concept: Any) -> tuple[tuple[str, str], ...]:
@@ -173,10 +126,18 @@ def codes(concept: Any) -> tuple[tuple[str, str], ...]:
     if concept is None:
         return ()
     return tuple(
-        (_SYSTEMS.get(str(coding.system), str(coding.system)), coding.code.strip())
+        _normal(_SYSTEMS.get(str(coding.system), str(coding.system)), coding.code.strip())
         for coding in concept.coding or ()
         if coding.system and coding.code
     )
+
+
+def _normal(system: str, code: str) -> tuple[str, str]:
+    """Return ICD-10 codes with their dot and without the marks of dagger, asterisk and exclamation."""
+    match = _ICD10_CODE.fullmatch(code.upper()) if system == ICD10 else None
+    if match is None:
+        return system, code
+    return system, match["category"] + (f".{match['rest']}" if match["rest"] else "")
 
 
 def words_of(concept: Any) -> str:
@@ -192,27 +153,17 @@ def finding(concept: Any) -> Finding | None:
     return next((meaning for meaning in _MEANINGS if meaning in found), None)
 
 
+def sign_grades(sign: Finding, concept: Any) -> frozenset[SignGrade]:
+    """Return the grades of ascites or encephalopathy that the SNOMED CT codes of `concept` state."""
+    return frozenset(
+        # Child-Pugh puts moderate ascites with severe; of encephalopathy, "moderate" may be grade 2 or 3.
+        SignGrade.PRESENT if sign is Finding.ENCEPHALOPATHY and code == _MODERATE else _SIGN_VALUES[code]
+        for system, code in codes(concept)
+        if system == SNOMED and code in _SIGN_VALUES
+    )
+
+
 def analyte(concept: Any) -> Analyte | None:
     """Return which laboratory value an Observation's code means; None for none or several."""
     found = {ANALYTES[code] for system, code in codes(concept) if system == LOINC and code in ANALYTES}
     return found.pop() if len(found) == 1 else None
-
-
-def drugs(concept: Any) -> frozenset[Drug]:
-    """Return the drugs of a CodeableConcept: by code, and by whole word of its text and displays."""
-    if concept is None:
-        return frozenset()
-    coded = {_DRUG_CODES[code] for code in codes(concept) if code in _DRUG_CODES}
-    texts: Iterable[str | None] = (concept.text, *(coding.display for coding in concept.coding or ()))
-    named = {
-        _DRUG_NAMES[word]
-        for text in texts
-        for word in _WORD.findall((text or "").lower())
-        if word in _DRUG_NAMES
-    }
-    return frozenset(coded | named)
-
-
-def is_recognisable(concept: Any) -> bool:
-    """Whether a drug's CodeableConcept has words or a known code: else it may be any drug."""
-    return bool(words_of(concept)) or bool(drugs(concept))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from model.eligibility import regimens
-from model.eligibility.regimens import Criterion, RegimenOrder, Severity
+from model.eligibility.regimens import Criterion, Regimen, RegimenOrder, Severity
 from model.eligibility.scores import ChildPugh, ChildPughClass, child_pugh
-from model.patient_facts import Analyte, DiagnosisStatus, Drug, DrugRole, PatientFacts
+from model.patient_facts import Analyte, DiagnosisStatus, DrugRole, PatientFacts
 
 
 class Truth(StrEnum):
@@ -21,6 +21,13 @@ class Truth(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quoted:
+    """Words of the record within our own: from outside, to be escaped and cut wherever they show."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """What one criterion came to."""
 
@@ -28,8 +35,8 @@ class Finding:
     truth: Truth
     headline: str
     """A few words for the card's summary; no patient data but the score."""
-    reason: str
-    """One or two sentences; may quote the record, so escape it wherever it shows."""
+    reason: tuple[str | Quoted, ...]
+    """One or two sentences, in parts: our own words, and those of the record."""
     sources: tuple[str, ...] = ()
     """References of the entries that decided it."""
 
@@ -60,9 +67,13 @@ class Eligibility:
 def assess(facts: PatientFacts, order: RegimenOrder | None) -> Eligibility:
     """Judge `facts` against the criteria of `order`, or for a decision to come when nothing is ordered."""
     score = liver_function(facts)
-    findings = [_diagnosis(facts), *_liver(facts, score)]
+    findings = [_subject()] if order is not None and order.subject_in_doubt else []
+    if order is not None and not order.regimen.has_criteria:
+        findings.append(_not_encoded(order.regimen))
+    else:
+        findings += [_diagnosis(facts), *_liver(facts, score)]
     if order is not None and not order.is_whole:
-        findings.append(_pair(facts, order.absent))
+        findings.append(_pair(facts, order))
     return Eligibility(findings=tuple(findings), child_pugh=score)
 
 
@@ -80,7 +91,7 @@ def liver_function(facts: PatientFacts) -> ChildPugh:
         inr=labs.get(Analyte.INR),
         ascites=facts.ascites.grade if facts.ascites else None,
         encephalopathy=facts.encephalopathy.grade if facts.encephalopathy else None,
-        cholestatic=facts.cholestatic is not None,
+        cholestatic=facts.is_cholestatic,
         anticoagulated=takes(DrugRole.ANTICOAGULANT),
         on_diuretic=takes(DrugRole.DIURETIC),
         on_encephalopathy_drug=takes(DrugRole.ENCEPHALOPATHY_DRUG),
@@ -92,6 +103,7 @@ _DIAGNOSIS_TRUTH = {
     DiagnosisStatus.UNSTATED: Truth.UNKNOWN,
     DiagnosisStatus.UNCONFIRMED: Truth.UNKNOWN,
     DiagnosisStatus.CONFLICTING: Truth.UNKNOWN,
+    DiagnosisStatus.UNCLEAR: Truth.UNKNOWN,
     DiagnosisStatus.INACTIVE: Truth.NOT_MET,
     DiagnosisStatus.REFUTED: Truth.NOT_MET,
     DiagnosisStatus.ABSENT: Truth.NOT_MET,
@@ -103,19 +115,25 @@ def _diagnosis(facts: PatientFacts) -> Finding:
     truth = _DIAGNOSIS_TRUTH[status]
     if truth is Truth.NOT_MET and not facts.conditions_complete:
         truth = Truth.UNKNOWN
-    sentences = [f"Hepatocellular carcinoma is {status}."]
+    # "Not recorded" can only be said of a record that was read whole.
+    stands: str = status
+    if status is DiagnosisStatus.ABSENT and not facts.conditions_complete:
+        stands = "not among the conditions that could be read"
+    parts: list[str | Quoted] = [f"Hepatocellular carcinoma is {stands}."]
     if not facts.conditions_complete:
-        sentences.append("Not all conditions could be read.")
+        parts.append(" Not all conditions could be read.")
     if facts.other_cancers:
-        others = "; ".join(
-            f"{each.meaning} ({each.text})" if each.text else each.meaning for each in facts.other_cancers
-        )
-        sentences.append(f"Also recorded, and not the same: {others}.")
+        parts.append(" Also recorded, and not the same: ")
+        others = dict.fromkeys((each.meaning, each.text) for each in facts.other_cancers)
+        for number, (meaning, text) in enumerate(others):
+            parts.append(f"{'; ' if number else ''}{meaning}")
+            parts += [" (", Quoted(text=text), ")"] if text else []
+        parts.append(".")
     return Finding(
         criterion=regimens.HCC_DOCUMENTED,
         truth=truth,
-        headline=f"HCC is {status}",
-        reason=" ".join(sentences),
+        headline=f"HCC is {stands}",
+        reason=tuple(parts),
         sources=(
             *(source.reference for source in facts.hcc.sources),
             *(each.source.reference for each in facts.other_cancers),
@@ -129,7 +147,9 @@ def _liver(facts: PatientFacts, score: ChildPugh) -> list[Finding]:
     sources = _liver_sources(facts)
 
     def finding(criterion: Criterion, truth: Truth, reason: str) -> Finding:
-        return Finding(criterion=criterion, truth=truth, headline=str(score), reason=reason, sources=sources)
+        return Finding(
+            criterion=criterion, truth=truth, headline=str(score), reason=(reason,), sources=sources
+        )
 
     missing = (
         f"{score}: {_listed([part.name for part in score.open_parts])} would decide it."
@@ -160,18 +180,42 @@ def _liver_sources(facts: PatientFacts) -> tuple[str, ...]:
     )
 
 
-def _pair(facts: PatientFacts, absent: frozenset[Drug]) -> Finding:
-    names = _listed(sorted(absent))
+def _subject() -> Finding:
+    return Finding(
+        criterion=regimens.SUBJECT_CERTAIN,
+        truth=Truth.UNKNOWN,
+        headline="whose order it is, is not certain",
+        reason=("The order names its patient by an address that is not certain to be this patient's.",),
+    )
+
+
+def _not_encoded(regimen: Regimen) -> Finding:
+    return Finding(
+        criterion=regimens.CRITERIA_ENCODED,
+        truth=Truth.UNKNOWN,
+        headline="no criteria for this combination",
+        reason=(f"This version has no criteria for {regimen.name}.",),
+    )
+
+
+def _pair(facts: PatientFacts, order: RegimenOrder) -> Finding:
+    names = _listed(sorted(order.absent))
+    listed = [each for each in facts.drugs if each.drug in order.absent]
+    whole = facts.drugs_complete and not order.incomplete
+    if listed:
+        days = _listed([f"of {each.source.on}" if each.source.on else "without a day" for each in listed])
+        also = f"; on the medication list by an order {days}, which may be of an earlier treatment"
+    elif not facts.drugs_complete:
+        also = "; the medication list is not wholly known"
+    else:
+        also = " and not on the medication list"
+    unread = " Not every drug of this order could be told." if order.incomplete else ""
     return Finding(
         criterion=regimens.PAIR_COMPLETE,
-        truth=Truth.NOT_MET if facts.drugs_complete else Truth.UNKNOWN,
-        headline=f"{names} not in this order",
-        reason=f"{names} is not in this order"
-        + (
-            " and not on the medication list."
-            if facts.drugs_complete
-            else "; the medication list is not known."
-        ),
+        truth=Truth.NOT_MET if whole and not listed else Truth.UNKNOWN,
+        headline=f"{names} not found in this order",
+        reason=(f"{names[0].upper()}{names[1:]} is not found in this order{also}.{unread}",),
+        sources=tuple(each.source.reference for each in listed),
     )
 
 

@@ -2,16 +2,18 @@
 """Regimens and their criteria as data: what is asked, how grave a no is, and what it rests on.
 
 Every criterion carries the certainty of its source as the clinical reference gives it:
-`S` read at the source, `MC` well known but not read there. Nothing less certain is encoded.
+`S` read at the source, `MC` well known but not read there, `—` where nothing is cited because the
+criterion is our own design. Nothing less certain is encoded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from datetime import date, timedelta
 from enum import StrEnum
 
-from model.patient_facts import Drug, DrugRole
+from model.patient_facts import ActiveDrug, Drug, DrugRole
 
 RULES_VERSION = "2026.11"
 """Year and month in which the criteria below were compiled; clinicians have not signed them off yet."""
@@ -57,6 +59,12 @@ class Regimen:
     name: str
     drugs: frozenset[Drug]
     trial: str
+    """'' for a combination that no criteria are encoded for."""
+
+    @property
+    def has_criteria(self) -> bool:
+        """Whether it was recognised as a regimen that this version has criteria for."""
+        return bool(self.trial)
 
     @property
     def pairs_checkpoint_inhibitor_with_anti_angiogenic(self) -> bool:
@@ -71,7 +79,11 @@ class RegimenOrder:
 
     regimen: Regimen
     absent: frozenset[Drug] = frozenset()
-    """Its drugs that are neither in the order nor on the medication list."""
+    """Its drugs that are neither in the order nor ordered of late."""
+    subject_in_doubt: bool = False
+    """An order of it may be another patient's."""
+    incomplete: bool = False
+    """What is being ordered beside it could not be read or told as a whole."""
 
     @property
     def is_whole(self) -> bool:
@@ -121,11 +133,29 @@ CHILD_PUGH_COMPUTABLE = Criterion(
     unknown=Severity.WARNING,
     basis="Class A cannot be assumed",
     strength=Strength.DESIGN,
-    certainty="S",
+    certainty="—",
+)
+SUBJECT_CERTAIN = Criterion(
+    identifier="D01",
+    statement="The order is this patient's",
+    not_met=Severity.WARNING,
+    unknown=Severity.WARNING,
+    basis="Identity",
+    strength=Strength.DESIGN,
+    certainty="—",
+)
+CRITERIA_ENCODED = Criterion(
+    identifier="D02",
+    statement="This version has criteria for the drugs that are ordered together",
+    not_met=Severity.INFO,
+    unknown=Severity.INFO,
+    basis="What is not encoded is not judged",
+    strength=Strength.DESIGN,
+    certainty="—",
 )
 PAIR_COMPLETE = Criterion(
     identifier="R60",
-    statement="Every drug of the regimen is ordered or on the medication list",
+    statement="Every drug of the regimen is in this order or was ordered within 7 days before it",
     not_met=Severity.INFO,
     unknown=Severity.INFO,
     basis="Integrity of the regimen",
@@ -133,7 +163,18 @@ PAIR_COMPLETE = Criterion(
     certainty="MC",
 )
 
-CRITERIA = (HCC_DOCUMENTED, NOT_CHILD_PUGH_C, CHILD_PUGH_A, CHILD_PUGH_COMPUTABLE, PAIR_COMPLETE)
+CRITERIA = (
+    HCC_DOCUMENTED,
+    NOT_CHILD_PUGH_C,
+    CHILD_PUGH_A,
+    CHILD_PUGH_COMPUTABLE,
+    PAIR_COMPLETE,
+    SUBJECT_CERTAIN,
+    CRITERIA_ENCODED,
+)
+
+PAIR_WINDOW = timedelta(days=7)
+"""Clinical reference R60: the other drug of the pair, ordered at most so long ago."""
 
 CHECKED = ("diagnosis", "liver function (Child-Pugh)")
 NOT_CHECKED = (
@@ -153,15 +194,45 @@ NOT_CHECKED = (
 """Said in every card, so that nobody reads our silence as an all-clear."""
 
 
+_OF_REGIMENS = (DrugRole.CHECKPOINT_INHIBITOR, DrugRole.ANTI_ANGIOGENIC)
+
+
 def recognise(ordered: AbstractSet[Drug], taken: AbstractSet[Drug] = frozenset()) -> RegimenOrder | None:
-    """Return the regimen that `ordered` begins or completes; None when it is none of ours.
+    """Return the regimen that `ordered` begins or completes; None when it holds no drug of ours.
+
+    With another checkpoint inhibitor or anti-angiogenic drug it is the combination that is really ordered,
+    for which this version has no criteria.
 
     Parameters
     ----------
     taken
-        Drugs on the current medication list: they complete a regimen and never begin one.
+        Drugs ordered of late, see `ordered_of_late`: they complete a regimen and never begin one.
     """
     for regimen in REGIMENS:
-        if regimen.drugs & ordered:
-            return RegimenOrder(regimen=regimen, absent=frozenset(regimen.drugs - ordered - taken))
+        begun = regimen.drugs & ordered
+        if not begun:
+            continue
+        others = {drug for drug in ordered - regimen.drugs if drug.role in _OF_REGIMENS}
+        absent = regimen.drugs - ordered - taken
+        if absent and not others:
+            roles = {drug.role for drug in absent}
+            others = {drug for drug in taken - regimen.drugs if drug.role in roles}
+        if others:
+            return RegimenOrder(regimen=_without_criteria(begun | others))
+        return RegimenOrder(regimen=regimen, absent=frozenset(absent))
     return None
+
+
+def ordered_of_late(drugs: tuple[ActiveDrug, ...], today: date) -> frozenset[Drug]:
+    """Return those of the medication list whose order is young enough to belong to one of today."""
+    return frozenset(
+        each.drug
+        for each in drugs
+        # A day of tolerance for time zones.
+        if each.source.on is not None and timedelta(days=-1) <= today - each.source.on <= PAIR_WINDOW
+    )
+
+
+def _without_criteria(drugs: AbstractSet[Drug]) -> Regimen:
+    in_order = [drug for role in _OF_REGIMENS for drug in Drug if drug in drugs and drug.role is role]
+    return Regimen(name=" + ".join(in_order), drugs=frozenset(drugs), trial="")

@@ -92,7 +92,7 @@ def child_pugh(
     inr: Quantity | None,
     ascites: SignGrade | None,
     encephalopathy: SignGrade | None,
-    cholestatic: bool = False,
+    cholestatic: bool | None = False,
     anticoagulated: bool | None = False,
     on_diuretic: bool | None = False,
     on_encephalopathy_drug: bool | None = False,
@@ -111,6 +111,7 @@ def child_pugh(
         None when nobody has said anything: 1 to 3 points.
     cholestatic
         Primary biliary or primary sclerosing cholangitis: bilirubin 4 and 10 mg/dL (68 and 170 umol/L).
+        None when nobody knows: then what both tables of cut points give.
     anticoagulated
         INR is then an upper bound, because an anticoagulant can only raise it; so it is when nobody knows
         whether one is taken (None).
@@ -152,10 +153,21 @@ def _range(quantity: Quantity, points: Callable[[float], int]) -> Points:
     return ends[0], ends[1]
 
 
-def _bilirubin(quantity: Quantity | None, *, cholestatic: bool) -> ChildPughPart:
+def _bilirubin(quantity: Quantity | None, *, cholestatic: bool | None) -> ChildPughPart:
     name = "total bilirubin"
     if quantity is None:
         return ChildPughPart(name=name, points=_UNKNOWN)
+    if cholestatic is None:
+        wide = _bilirubin(quantity, cholestatic=True)
+        usual = _bilirubin(quantity, cholestatic=False)
+        if wide.points == usual.points:
+            return usual
+        return ChildPughPart(
+            name=name,
+            points=(wide.points[0], usual.points[1]),
+            borderline=usual.borderline,
+            note="a cholestatic disease, which has other cut points, cannot be excluded",
+        )
     mg_dl, umol_l = ((4.0, 10.0), (68.0, 170.0)) if cholestatic else ((2.0, 3.0), (34.0, 50.0))
     match quantity.unit:
         case "mg/dL":
@@ -207,7 +219,7 @@ def _inr(quantity: Quantity | None, anticoagulated: bool | None) -> ChildPughPar
         raise ValueError("INR has the unit 1")
     low, high = _range(quantity, lambda value: _rising(value, (1.7, 2.3)))
     if anticoagulated is not False and high > 1:
-        cause = "is taken" if anticoagulated else "may be taken (medication list not known)"
+        cause = "is taken" if anticoagulated else "may be taken (the medication list is not wholly known)"
         return ChildPughPart(
             name=name, points=(1, high), note=f"an anticoagulant {cause}, which can only raise INR"
         )
@@ -235,7 +247,7 @@ _SIGN_POINTS = {
 
 def _sign(name: str, grade: SignGrade | None, treated: bool | None, treated_note: str) -> ChildPughPart:
     if grade is SignGrade.NONE and treated is not False:
-        drug = "such a drug is on the list" if treated else "medication list not known"
+        drug = "such a drug is on the list" if treated else "the medication list is not wholly known"
         return ChildPughPart(name=name, points=(1, 2), note=f"{drug}; {treated_note}")
     note = "present, but its grade is not stated" if grade is SignGrade.PRESENT else ""
     return ChildPughPart(name=name, points=_SIGN_POINTS[grade], note=note)

@@ -32,14 +32,12 @@ def converter():
     return unit_converter()
 
 
-@pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    config = parse_config(
-        {"web": {"development_without_jwt": True}}, relative_to=tmp_path_factory.mktemp("web")
-    )
+@pytest.fixture
+def client(tmp_path, records):
+    config = parse_config({"web": {"development_without_jwt": True}}, relative_to=tmp_path)
     log = configure_logs(level="info", process="web", stream=io.StringIO(), strict=True)
     return create_app(
-        config, outcomes=NoStudies(), seen_tokens=None, now=lambda: DISCHARGE, log=log
+        config, outcomes=NoStudies(), seen_tokens=None, records=records, now=lambda: DISCHARGE, log=log
     ).test_client()
 
 

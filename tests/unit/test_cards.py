@@ -36,7 +36,7 @@ from model.domain import (
     Study,
 )
 from model.eligibility.assess import assess
-from model.eligibility.regimens import ATEZOLIZUMAB_BEVACIZUMAB, RegimenOrder
+from model.eligibility.regimens import ATEZOLIZUMAB_BEVACIZUMAB, Regimen, RegimenOrder
 from model.patient_facts import (
     Analyte,
     Diagnosis,
@@ -55,6 +55,20 @@ from model.patient_facts import (
 TODAY = date(2026, 11, 24)
 SEEN = date(2026, 11, 20)
 WHOLE = RegimenOrder(regimen=ATEZOLIZUMAB_BEVACIZUMAB)
+DURVALUMAB_BEVACIZUMAB = RegimenOrder(
+    regimen=Regimen(
+        name="durvalumab + bevacizumab",
+        drugs=frozenset({Drug.DURVALUMAB, Drug.BEVACIZUMAB}),
+        trial="",
+    )
+)
+STRIDE = RegimenOrder(
+    regimen=Regimen(
+        name="durvalumab + tremelimumab",
+        drugs=frozenset({Drug.DURVALUMAB, Drug.TREMELIMUMAB}),
+        trial="HIMALAYA",
+    )
+)
 HALF = RegimenOrder(regimen=ATEZOLIZUMAB_BEVACIZUMAB, absent=frozenset({Drug.BEVACIZUMAB}))
 
 
@@ -118,7 +132,12 @@ def assessment(status=ModelStatus.DEMONSTRATION, score=None, study_date=SEEN, **
         number=1,
         tracking_uid="1.2.3.9",
         source=OutlineSource(
-            sop_class_uid="1.2", sop_instance_uid="1.2.5", number=1, label="x", algorithm_type="MANUAL"
+            sop_class_uid="1.2",
+            sop_instance_uid="1.2.5",
+            series_instance_uid="1.2.6",
+            number=1,
+            label="x",
+            algorithm_type="MANUAL",
         ),
         finding_site=None,
         volume_mm3=23400.0,
@@ -184,6 +203,8 @@ VARIANTS = {
     "nothing known": {"patient_facts": PatientFacts(hcc=Diagnosis(status=DiagnosisStatus.CONFLICTING))},
     "no order": {"order": None},
     "half": {"order": HALF},
+    "another pair": {"order": DURVALUMAB_BEVACIZUMAB},
+    "whose order": {"order": RegimenOrder(regimen=ATEZOLIZUMAB_BEVACIZUMAB, subject_in_doubt=True)},
     "scored": {"imaging": assessment()},
 }
 
@@ -305,8 +326,8 @@ def test_what_was_left_out_is_told():
 # -- imaging ---------------------------------------------------------------------------------------
 
 
-def block(imaging, order=WHOLE):
-    return imaging_block(imaging, order, today=TODAY)
+def block(imaging, order=WHOLE, hcc=DiagnosisStatus.CONFIRMED):
+    return imaging_block(imaging, order, hcc=hcc, today=TODAY)
 
 
 def test_a_demonstration_score_is_marked_as_meaningless_and_carries_its_origin():
@@ -343,7 +364,18 @@ def test_published_figures_are_never_shown_as_ours():
         ),
         (assessment(status=ModelStatus.SUSPENDED), WHOLE, "because the model is suspended"),
         (assessment(), HALF, "it speaks only of the whole pair, and bevacizumab"),
-        (assessment(), None, "shows when one of them is ordered"),
+        (assessment(), DURVALUMAB_BEVACIZUMAB, "no criteria for the combination that is ordered"),
+        (assessment(), STRIDE, "it was not studied for this regimen"),
+        (
+            assessment(),
+            RegimenOrder(regimen=ATEZOLIZUMAB_BEVACIZUMAB, subject_in_doubt=True),
+            "it is not certain whose order this is",
+        ),
+        (
+            assessment(),
+            None,
+            "is shown with an order of atezolizumab + bevacizumab until 2027-01-01",
+        ),
         (assessment(study_date=TODAY - timedelta(days=43)), WHOLE, "more than 42 days old (2026-10-12)"),
         (assessment(study_date=None), WHOLE, "the date of the scan is not known"),
         (assessment(study_date=TODAY + timedelta(days=9)), WHOLE, "dated in the future"),
@@ -354,6 +386,77 @@ def test_where_no_score_may_show_the_reason_stands_in_its_place(imaging, order, 
 
     assert reason in text
     assert "0.62" not in text
+
+
+@pytest.mark.parametrize(
+    ("imaging", "hcc", "reason"),
+    [
+        (
+            assessment(study_date=TODAY - timedelta(days=43)),
+            DiagnosisStatus.CONFIRMED,
+            "Score not shown, because the scan is more than 42 days old",
+        ),
+        (
+            assessment(score=NotComputed(reason=NotComputedReason.FEATURES, detail="")),
+            DiagnosisStatus.CONFIRMED,
+            "Score not computed, because a feature",
+        ),
+        (
+            assessment(status=ModelStatus.SUSPENDED),
+            DiagnosisStatus.CONFIRMED,
+            "Score not shown, because the model is suspended",
+        ),
+        (assessment(), DiagnosisStatus.UNSTATED, "Score not shown, because it speaks only of hepatocell"),
+    ],
+)
+def test_patient_view_promises_no_score_that_an_order_would_not_show(imaging, hcc, reason):
+    text = block(imaging, None, hcc)
+
+    assert reason in text
+    assert "is shown with an order" not in text
+
+
+@pytest.mark.parametrize("status", [s for s in DiagnosisStatus if s is not DiagnosisStatus.CONFIRMED])
+@pytest.mark.parametrize("order", [WHOLE, None])
+def test_no_score_shows_for_a_patient_without_confirmed_hcc(status, order):
+    text = block(assessment(), order, status)
+
+    assert "0.62" not in text
+    assert "no confirmed and active entry" in text
+
+
+def test_the_diagnosis_of_the_record_decides_on_the_card_whether_a_score_shows():
+    refuted = facts(hcc=Diagnosis(status=DiagnosisStatus.REFUTED))
+
+    assert "Score 0.62" in json.dumps(written(imaging=assessment()))
+    assert "Score 0.62" not in json.dumps(written(refuted, imaging=assessment()))
+
+
+def test_outlined_and_measured_lesions_are_counted_apart():
+    whole = block(assessment())
+    lacking = block(assessment(left_out=2))
+
+    assert "1 outlined lesion, 1 measured; the largest that was measured has 23.4 mL" in whole
+    assert "3 outlined lesions, 1 measured" in lacking
+    assert "in doubt" not in whole + lacking
+
+
+def test_a_doubtful_index_lesion_is_said_to_be_doubtful():
+    absent = NotComputed(reason=NotComputedReason.INDEX_LESION, detail="")
+
+    text = block(assessment(score=absent, left_out=1, index_in_doubt=True))
+
+    assert "Whether it is the index lesion is in doubt" in text
+    assert "Score not computed, because the index lesion is in doubt" in text
+
+
+def test_a_score_names_its_percentile_by_the_cases_it_stands_among_and_what_was_not_checked():
+    text = block(assessment())
+
+    assert "percentile 71 among the model's calibration cases" in text
+    assert "cannot say high or low" in text
+    assert "reference cohort" not in text
+    assert "Not checked: whether the lesion was treated locally before the scan" in text
 
 
 def test_a_scan_of_42_days_still_informs():
@@ -402,6 +505,69 @@ def test_record_text_is_escaped_on_the_card():
     assert "<img" not in html
     assert "<a " not in html
     assert "onerror=alert(1)&gt;" in html
+
+
+def test_every_cancer_is_named_however_long_the_words_of_the_record_are():
+    others = tuple(
+        OtherCancer(meaning=meaning, text=text, source=source(f"Condition/{number}"))
+        for number, (meaning, text) in enumerate(
+            [
+                ("another primary liver cancer", "x" * 500),
+                ("liver cancer, type not stated", "y" * 500),
+                ("secondary malignancy of the liver", "colon"),
+                ("secondary malignancy of the liver", "colon"),
+            ]
+        )
+    )
+
+    (card,) = written(facts(other_cancers=others))
+
+    assert "another primary liver cancer (xxx" in card["detail"]
+    assert "liver cancer, type not stated (yyy" in card["detail"]
+    assert card["detail"].count("secondary malignancy of the liver (colon)") == 1
+    assert "x" * 80 not in card["detail"]
+
+
+def test_drugs_that_are_not_recognised_are_named_escaped_short_and_not_without_end():
+    names = (_HOSTILE, "z" * 500, *(f"drug {number}" for number in range(20)))
+
+    (card,) = written(facts(drugs_complete=False, unrecognised_drugs=names), order=None)
+
+    assert "medication list, not recognised: &lt;img" in card["detail"]
+    assert "<img" not in card["detail"]
+    assert "z" * 60 not in card["detail"]
+    assert "drug 7; and 12 more" in card["detail"]
+
+
+def test_another_pair_has_its_own_name_and_is_not_judged_by_criteria_of_ours():
+    (card,) = written(order=DURVALUMAB_BEVACIZUMAB, imaging=assessment())
+
+    assert card["summary"] == "No criteria for this combination – Durvalumab + bevacizumab"
+    assert card["indicator"] == "info"
+    assert "atezolizumab" not in json.dumps(card).lower()
+    assert "IMbrave150" not in card["detail"]
+    assert "Checked: nothing." in card["detail"]
+    assert "0.62" not in card["detail"]
+
+
+def test_an_order_that_may_be_anothers_is_warned_of():
+    warning, _info = written(order=RegimenOrder(regimen=ATEZOLIZUMAB_BEVACIZUMAB, subject_in_doubt=True))
+
+    assert warning["summary"] == (
+        "Cannot be assessed: whose order it is, is not certain – Atezolizumab + bevacizumab"
+    )
+
+
+def test_a_summary_drops_whole_headlines_and_never_half_of_one():
+    patient = facts(ascites=None, hcc=Diagnosis(status=DiagnosisStatus.CONFLICTING), drugs_complete=False)
+    order = RegimenOrder(regimen=ATEZOLIZUMAB_BEVACIZUMAB, subject_in_doubt=True)
+
+    warning, _info = written(patient, order=order)
+
+    assert len(warning["summary"]) < 140
+    assert "…" not in warning["summary"]
+    assert "whose order it is, is not certain; HCC is recorded with contradicting" in warning["summary"]
+    assert "1 more" in warning["summary"]
 
 
 @given(text=st.text(max_size=300))

@@ -98,6 +98,13 @@ def test_cholestatic_disease_has_wider_bilirubin_cut_points():
     assert points(score((170.0, "umol/L"), cholestatic=True), "total bilirubin") == (2, 2)
 
 
+def test_where_cholestasis_is_not_known_both_tables_of_cut_points_count():
+    assert points(score((3.9, "mg/dL"), cholestatic=None), "total bilirubin") == (1, 3)
+    assert points(score((5.0, "mg/dL"), cholestatic=None), "total bilirubin") == (2, 3)
+    assert points(score((1.9, "mg/dL"), cholestatic=None), "total bilirubin") == (1, 1)
+    assert "cannot be excluded" in score((3.9, "mg/dL"), cholestatic=None).parts[0].note
+
+
 def test_unknown_ascites_and_encephalopathy_give_a_range_and_never_class_a():
     result = score(ascites=None, encephalopathy=None)
 
@@ -149,6 +156,12 @@ def test_ascites_absent_under_a_diuretic_may_score_two():
 def test_a_quantity_in_another_unit_is_refused(wrong):
     with pytest.raises(ValueError, match="is scored in"):
         score(**wrong)
+
+
+@pytest.mark.parametrize("unit", ["%", "s", "{INR}"])
+def test_an_inr_in_any_unit_but_1_is_refused(unit):
+    with pytest.raises(ValueError, match="INR has the unit 1"):
+        score(inr=_quantity(1.0, unit))
 
 
 FACTS = st.fixed_dictionaries(

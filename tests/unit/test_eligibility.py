@@ -5,15 +5,19 @@ from datetime import date
 
 import pytest
 
-from model.eligibility.assess import Truth, assess
+from model.eligibility.assess import Quoted, Truth, assess
 from model.eligibility.regimens import (
     ATEZOLIZUMAB_BEVACIZUMAB,
     CRITERIA,
+    Regimen,
     RegimenOrder,
     Severity,
+    Strength,
+    ordered_of_late,
     recognise,
 )
 from model.patient_facts import (
+    ActiveDrug,
     Analyte,
     Diagnosis,
     DiagnosisStatus,
@@ -30,8 +34,12 @@ from model.patient_facts import (
 WHOLE = RegimenOrder(regimen=ATEZOLIZUMAB_BEVACIZUMAB)
 
 
-def source(reference):
-    return Source(reference=reference, on=date(2026, 11, 20), status="final")
+def source(reference, on=date(2026, 11, 20)):
+    return Source(reference=reference, on=on, status="final")
+
+
+def said(finding):
+    return "".join(part.text if isinstance(part, Quoted) else part for part in finding.reason)
 
 
 def facts(bilirubin=0.9, albumin=4.1, inr=1.0, ascites=SignGrade.NONE, hcc=DiagnosisStatus.CONFIRMED, **more):
@@ -87,7 +95,7 @@ def test_a_missing_part_leaves_class_a_unknown_and_warns():
     unknown = result.of(Truth.UNKNOWN)
     assert [f.criterion.identifier for f in unknown] == ["R04"]
     assert unknown[0].severity is Severity.WARNING
-    assert "ascites would decide it" in unknown[0].reason
+    assert "ascites would decide it" in said(unknown[0])
 
 
 def test_class_a_is_excluded_although_a_part_is_missing():
@@ -111,6 +119,7 @@ def test_a_missing_part_that_cannot_change_the_class_does_not_matter():
         (DiagnosisStatus.UNSTATED, Truth.UNKNOWN),
         (DiagnosisStatus.UNCONFIRMED, Truth.UNKNOWN),
         (DiagnosisStatus.CONFLICTING, Truth.UNKNOWN),
+        (DiagnosisStatus.UNCLEAR, Truth.UNKNOWN),
         (DiagnosisStatus.INACTIVE, Truth.NOT_MET),
         (DiagnosisStatus.REFUTED, Truth.NOT_MET),
         (DiagnosisStatus.ABSENT, Truth.NOT_MET),
@@ -124,6 +133,25 @@ def test_a_diagnosis_may_hide_among_conditions_that_were_not_read():
     patient = facts(hcc=DiagnosisStatus.ABSENT, conditions_complete=False)
 
     assert findings(patient)["R01"][0] is Truth.UNKNOWN
+    assert "not recorded" not in assess(patient, WHOLE).findings[0].headline
+    assert "not recorded" not in said(assess(patient, WHOLE).findings[0])
+
+
+@pytest.mark.parametrize(
+    ("facts_on_it", "points"),
+    [
+        ({"cholestatic": source("Condition/pbc")}, (1, 1)),
+        ({"cholestatic_in_doubt": True}, (1, 2)),
+        ({"conditions_complete": False}, (1, 2)),
+        ({}, (2, 2)),
+    ],
+)
+def test_a_cholestatic_disease_that_cannot_be_excluded_leaves_the_points_of_bilirubin_open(
+    facts_on_it, points
+):
+    score = assess(facts(bilirubin=2.5, **facts_on_it), WHOLE).child_pugh
+
+    assert score.parts[0].points == points
 
 
 def test_another_cancer_of_the_liver_is_named_in_the_reason():
@@ -131,7 +159,7 @@ def test_another_cancer_of_the_liver_is_named_in_the_reason():
 
     finding = assess(facts(hcc=DiagnosisStatus.ABSENT, other_cancers=(other,)), WHOLE).findings[0]
 
-    assert "secondary malignancy of the liver" in finding.reason
+    assert "secondary malignancy of the liver" in said(finding)
     assert "Condition/m" in finding.sources
 
 
@@ -143,12 +171,129 @@ def test_both_drugs_are_the_whole_regimen_and_one_completes_what_is_taken():
     assert recognise(frozenset()) is None
 
 
-def test_half_a_pair_is_information_only():
-    half = RegimenOrder(regimen=ATEZOLIZUMAB_BEVACIZUMAB, absent=frozenset({Drug.BEVACIZUMAB}))
+@pytest.mark.parametrize(
+    ("ordered", "taken", "name"),
+    [
+        ({Drug.DURVALUMAB, Drug.BEVACIZUMAB}, (), "durvalumab + bevacizumab"),
+        ({Drug.BEVACIZUMAB}, {Drug.DURVALUMAB}, "durvalumab + bevacizumab"),
+        ({Drug.ATEZOLIZUMAB, Drug.CABOZANTINIB}, (), "atezolizumab + cabozantinib"),
+        ({Drug.ATEZOLIZUMAB}, {Drug.LENVATINIB}, "atezolizumab + lenvatinib"),
+        (
+            {Drug.ATEZOLIZUMAB, Drug.BEVACIZUMAB, Drug.TREMELIMUMAB},
+            (),
+            "atezolizumab + tremelimumab + bevacizumab",
+        ),
+    ],
+)
+def test_another_pair_is_named_as_what_it_is_and_has_no_criteria(ordered, taken, name):
+    order = recognise(frozenset(ordered), frozenset(taken))
 
-    assert findings(facts(), half)["R60"] == (Truth.NOT_MET, Severity.INFO)
-    assert findings(facts(drugs_complete=False), half)["R60"] == (Truth.UNKNOWN, Severity.INFO)
+    assert order.regimen.name == name
+    assert not order.regimen.has_criteria
+    assert findings(facts(), order) == {"D02": (Truth.UNKNOWN, Severity.INFO)}
+
+
+@pytest.mark.parametrize(
+    ("ordered", "taken"),
+    [
+        ({Drug.ATEZOLIZUMAB, Drug.BEVACIZUMAB, Drug.FUROSEMIDE}, ()),
+        ({Drug.ATEZOLIZUMAB, Drug.BEVACIZUMAB}, {Drug.NIVOLUMAB}),
+        ({Drug.BEVACIZUMAB}, {Drug.ATEZOLIZUMAB, Drug.DURVALUMAB}),
+        ({Drug.ATEZOLIZUMAB}, {Drug.NIVOLUMAB}),
+    ],
+)
+def test_what_is_no_part_of_the_pair_does_not_change_its_name(ordered, taken):
+    order = recognise(frozenset(ordered), frozenset(taken))
+
+    assert order.regimen is ATEZOLIZUMAB_BEVACIZUMAB
+
+
+@pytest.mark.parametrize("drug", [Drug.DURVALUMAB, Drug.PEMBROLIZUMAB, Drug.LENVATINIB])
+def test_another_drug_alone_begins_none_of_our_regimens(drug):
+    assert recognise(frozenset({drug})) is None
+
+
+@pytest.mark.parametrize(
+    ("drugs", "is_such_a_pair"),
+    [
+        ({Drug.ATEZOLIZUMAB, Drug.BEVACIZUMAB}, True),
+        ({Drug.PEMBROLIZUMAB, Drug.LENVATINIB}, True),
+        ({Drug.DURVALUMAB, Drug.TREMELIMUMAB}, False),
+        ({Drug.BEVACIZUMAB}, False),
+        ({Drug.ATEZOLIZUMAB}, False),
+        ({Drug.BEVACIZUMAB, Drug.LENVATINIB}, False),
+    ],
+)
+def test_the_score_speaks_of_a_checkpoint_inhibitor_with_an_anti_angiogenic_drug(drugs, is_such_a_pair):
+    regimen = Regimen(name="x", drugs=frozenset(drugs), trial="y")
+
+    assert regimen.pairs_checkpoint_inhibitor_with_anti_angiogenic is is_such_a_pair
+
+
+def taken(drug, on):
+    return ActiveDrug(drug=drug, source=source("MedicationRequest/m", on))
+
+
+@pytest.mark.parametrize(
+    ("on", "of_late"),
+    [
+        (date(2026, 11, 24), True),
+        (date(2026, 11, 17), True),
+        (date(2026, 11, 16), False),
+        (date(2026, 11, 25), True),
+        (date(2026, 11, 26), False),
+        (None, False),
+    ],
+)
+def test_only_an_order_of_the_last_seven_days_belongs_to_one_of_today(on, of_late):
+    found = ordered_of_late((taken(Drug.BEVACIZUMAB, on),), date(2026, 11, 24))
+
+    assert found == ({Drug.BEVACIZUMAB} if of_late else frozenset())
+
+
+HALF = RegimenOrder(regimen=ATEZOLIZUMAB_BEVACIZUMAB, absent=frozenset({Drug.BEVACIZUMAB}))
+
+
+def test_half_a_pair_is_information_only():
+    incomplete = RegimenOrder(
+        regimen=ATEZOLIZUMAB_BEVACIZUMAB, absent=frozenset({Drug.BEVACIZUMAB}), incomplete=True
+    )
+
+    assert findings(facts(), HALF)["R60"] == (Truth.NOT_MET, Severity.INFO)
+    assert findings(facts(drugs_complete=False), HALF)["R60"] == (Truth.UNKNOWN, Severity.INFO)
+    assert findings(facts(), incomplete)["R60"] == (Truth.UNKNOWN, Severity.INFO)
+
+
+@pytest.mark.parametrize(
+    ("on", "words"), [(date(2019, 5, 1), "an order of 2019-05-01"), (None, "an order without a day")]
+)
+def test_an_old_order_of_the_other_drug_is_said_to_be_old(on, words):
+    finding = assess(facts(drugs=(taken(Drug.BEVACIZUMAB, on),)), HALF).findings[-1]
+
+    assert finding.truth is Truth.UNKNOWN
+    assert words in said(finding)
+    assert "not on the medication list" not in said(finding)
+    assert finding.sources == ("MedicationRequest/m",)
+
+
+def test_an_order_that_may_be_anothers_is_a_warning_and_comes_first():
+    doubtful = RegimenOrder(regimen=ATEZOLIZUMAB_BEVACIZUMAB, subject_in_doubt=True)
+
+    result = assess(facts(), doubtful)
+
+    assert result.findings[0].criterion.identifier == "D01"
+    assert result.findings[0].severity is Severity.WARNING
 
 
 def test_no_criterion_rests_on_an_unsure_source():
-    assert {criterion.certainty for criterion in CRITERIA} <= {"S", "MC"}
+    cited = {criterion.certainty for criterion in CRITERIA if criterion.certainty != "—"}
+    own = {criterion.strength for criterion in CRITERIA if criterion.certainty == "—"}
+
+    assert cited <= {"S", "MC"}
+    assert own == {Strength.DESIGN}
+
+
+def test_that_child_pugh_must_be_computable_is_our_own_design():
+    (computable,) = (each for each in CRITERIA if each.identifier == "R04")
+
+    assert computable.certainty == "—"
