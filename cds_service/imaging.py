@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from dicom_listener.reports import (
     write_reports,
 )
 from dicom_listener.selection import ImageLimits, select
+from model.acquisition import AcquisitionFacts
 from model.domain import Assessment, MeasuredLesion, MeasuredSeries, Modality, Study
 from model.radiomics import ExtractionSettings
 
@@ -47,6 +49,9 @@ class Measured:
     series: MeasuredSeries
     lesions: tuple[MeasuredLesion, ...]
     liver_stated: bool
+    acquisition: AcquisitionFacts
+    left_out: int
+    index_in_doubt: bool
     notes: tuple[str, ...]
 
 
@@ -68,9 +73,12 @@ def load_libraries(_task: None) -> None:
 
 
 def select_images(task: StudyTask) -> tuple[str, ...]:
-    """SOP Instance UIDs of the images to measure and of their outlines; raises RejectedStudy."""
-    selection = select(task.instances, task.limits)
-    return tuple(each.sop_instance_uid for each in (*selection.series.images, *selection.outlines))
+    """SOP Instance UIDs of all images and outlines that were looked at; raises RejectedStudy.
+
+    Not of the chosen ones only: of those it could not be told again what was passed over and why,
+    and whether an outline that cannot be read leaves the index lesion in doubt.
+    """
+    return tuple(each.sop_instance_uid for each in select(task.instances, task.limits).considered)
 
 
 def measure_images(task: StudyTask) -> Measured:
@@ -85,6 +93,9 @@ def measure_images(task: StudyTask) -> Measured:
         series=measured.series,
         lesions=measured.lesions,
         liver_stated=measured.liver_stated,
+        acquisition=measured.acquisition,
+        left_out=measured.left_out,
+        index_in_doubt=measured.index_in_doubt,
         notes=measured.notes,
     )
 
@@ -112,6 +123,7 @@ def report_assessment(task: ReportTask) -> tuple[WrittenReport, ...]:
             sop_instance_uid=sop_instance_uid(kind, task.assessment),
             kind=kind.value,
             path=path,
+            sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         )
         for kind, path in paths.items()
     )

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a model may speak of a lesion at all: acquisition limits and reference cohort."""
+"""Whether a lesion is like those that a model was made from: its reference cohort."""
 
 from __future__ import annotations
 
 from typing import Annotated, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from model.domain import FeatureVector, NotComputed, NotComputedReason
 from model.svm_file import FEATURE_COUNT
@@ -16,23 +16,6 @@ FourValues = Annotated[tuple[FiniteFloat, ...], Field(min_length=FEATURE_COUNT, 
 
 _SMALLEST_COHORT = 20
 """Fewer than five cases a feature say little of how features vary together."""
-
-
-class AcquisitionLimits(BaseModel):
-    """How the images must have been acquired."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    phase: str
-    """Contrast phase (CT) or sequence (MR) that the model was trained on, in words."""
-    minimum_slice_spacing_mm: PositiveFloat
-    maximum_slice_spacing_mm: PositiveFloat
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.minimum_slice_spacing_mm > self.maximum_slice_spacing_mm:
-            raise ValueError("the smallest slice spacing is above the largest")
-        return self
 
 
 class ReferenceLimits(BaseModel):
@@ -67,17 +50,6 @@ class ReferenceCohort(BaseModel):
         if np.linalg.matrix_rank(scaled) < FEATURE_COUNT:
             raise ValueError("the features of the reference cohort depend on each other")
         return self
-
-
-def outside_acquisition(limits: AcquisitionLimits, *, slice_spacing_mm: float) -> NotComputed | None:
-    """Return why the acquisition lies outside the model's limits; None inside."""
-    lowest, highest = limits.minimum_slice_spacing_mm, limits.maximum_slice_spacing_mm
-    if lowest <= slice_spacing_mm <= highest:
-        return None
-    return NotComputed(
-        reason=NotComputedReason.ACQUISITION,
-        detail=f"slice spacing is {slice_spacing_mm:g} mm; the model allows {lowest:g} to {highest:g} mm",
-    )
 
 
 def outside_reference(

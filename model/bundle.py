@@ -13,7 +13,7 @@ import hashlib
 import importlib.resources
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -23,8 +23,10 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
-from model.applicability import ReferenceCohort, outside_acquisition, outside_reference
+from model.acquisition import AcquisitionFacts, check_acquisition
+from model.applicability import ReferenceCohort, outside_reference
 from model.classifier import Calibration, Classifier
 from model.domain import (
     FeatureVector,
@@ -115,57 +117,48 @@ class Bundle:
         """What is known of the model's performance."""
         return self.manifest.evidence
 
-    @property
-    def may_inform(self) -> bool:
-        """Whether a card's recommendation may use the score.
-
-        Only a validated model, with external evidence, all of which excludes chance: one
-        favourable cohort does not outweigh another that shows no signal.
-        """
-        external = [each for each in self.evidence if each.is_external]
-        return (
-            self.manifest.status is ModelStatus.VALIDATED
-            and bool(external)
-            and all(each.excludes_chance for each in external)
-        )
-
     def score(
         self,
         vector: FeatureVector,
         *,
         modality: Modality,
-        slice_spacing_mm: float,
+        acquisition: AcquisitionFacts,
         liver_stated: bool,
+        index_in_doubt: bool,
         suspended: bool,
     ) -> Score | NotComputed:
         """Return the score of a measured lesion, or the first reason why there is none.
 
         Parameters
         ----------
-        slice_spacing_mm
-            Of the measured series, along its z axis.
+        acquisition
+            Of the measured series.
         liver_stated
             Whether the lesion's finding site, or its segment, says that it lies in the liver.
+        index_in_doubt
+            Whether a larger lesion may have been left out, or another outline of this one differs.
         suspended
             Whether the site has suspended this bundle, whatever it says of itself.
         """
-        if suspended or self.manifest.status is ModelStatus.SUSPENDED:
-            return NotComputed(reason=NotComputedReason.SUSPENDED)
-        if modality is not self.manifest.modality:
-            return NotComputed(
-                reason=NotComputedReason.MODALITY, detail=f"the model reads {self.manifest.modality.value}"
-            )
-        if vector.settings_digest != self.manifest.settings_digest:
-            return NotComputed(reason=NotComputedReason.SETTINGS)
-        if missing := [name for name in self.manifest.features if name not in vector.names]:
-            return NotComputed(reason=NotComputedReason.FEATURES, detail=", ".join(missing))
-        if not liver_stated:
-            return NotComputed(reason=NotComputedReason.NOT_LIVER)
-        return (
-            outside_acquisition(self.manifest.acquisition, slice_spacing_mm=slice_spacing_mm)
-            or outside_reference(self.cohort, self.manifest.reference, vector)
-            or self.classifier.score(vector)
-        )
+        manifest = self.manifest
+        missing = [name for name in manifest.features if name not in vector.names]
+        modality_read = f"the model reads {manifest.modality.value}"
+        for applies, reason, detail in (
+            (suspended or manifest.status is ModelStatus.SUSPENDED, NotComputedReason.SUSPENDED, ""),
+            (modality is not manifest.modality, NotComputedReason.MODALITY, modality_read),
+            (vector.settings_digest != manifest.settings_digest, NotComputedReason.SETTINGS, ""),
+            (bool(missing), NotComputedReason.FEATURES, ", ".join(missing)),
+            (index_in_doubt, NotComputedReason.INDEX_LESION, ""),
+            (not liver_stated, NotComputedReason.NOT_LIVER, ""),
+        ):
+            if applies:
+                return NotComputed(reason=reason, detail=detail)
+        checks = check_acquisition(manifest.acquisition, acquisition)
+        if isinstance(checks, NotComputed):
+            return checks
+        if outside := outside_reference(self.cohort, manifest.reference, vector):
+            return outside
+        return replace(self.classifier.score(vector), acquisition=checks)
 
 
 def bundle_bytes(contents: BundleContents, private_key: Ed25519PrivateKey) -> bytes:
@@ -278,8 +271,15 @@ def _parsed(kind: type[_Parsed], data: bytes) -> _Parsed:
     try:
         return kind.model_validate_json(data, strict=True)
     except ValidationError as error:
-        fields = sorted({".".join(str(part) for part in each["loc"]) or "it" for each in error.errors()})
-        raise ModelBundleError(f"{kind.__name__.lower()} of the bundle: {', '.join(fields)}") from error
+        problems = sorted({_problem(each) for each in error.errors(include_input=False)})
+        raise ModelBundleError(f"{kind.__name__.lower()} of the bundle: {', '.join(problems)}") from error
+
+
+def _problem(error: ErrorDetails) -> str:
+    """Return where the error is, and what it is when a rule of ours says so: never a value."""
+    place = ".".join(str(part) for part in error["loc"])
+    said = str(error["ctx"]["error"]) if error["type"] == "value_error" else ""
+    return ": ".join(each for each in (place, said) if each) or "it"
 
 
 def _require_known_answers(classifier: Classifier, cohort: ReferenceCohort) -> None:

@@ -42,10 +42,13 @@ class RejectionReason(StrEnum):
     NO_IMAGE = "IMG-NONE"
     LOCALIZER = "IMG-LOC"
     DERIVED = "IMG-DER"
+    SECONDARY_CAPTURE = "IMG-SC"
+    BURNED_IN = "IMG-BURN"
     ORIENTATION = "IMG-ORI"
     THICKNESS = "IMG-THICK"
     GAP = "IMG-GAP"
     MIXED_GEOMETRY = "IMG-MIX"
+    SEVERAL_STACKS = "IMG-STACK"
     TILT = "IMG-TILT"
     HOUNSFIELD = "IMG-HU"
     NO_FRAME_OF_REFERENCE = "IMG-FOR"
@@ -53,6 +56,7 @@ class RejectionReason(StrEnum):
     SYNTAX = "IMG-TSX"
     NO_LESION = "IMG-SEG"
     MASK_GRID = "IMG-GRID"
+    OWN_OUTLINE = "IMG-OWN"
     LESION_TOO_SMALL = "IMG-SMALL"
     SEVERAL_PATIENTS = "IMG-ID"
     NO_PATIENT = "IMG-NOID"
@@ -69,10 +73,15 @@ _EXPLANATION = {
     RejectionReason.NO_IMAGE: "The study has no CT or MR series that can be measured; route one.",
     RejectionReason.LOCALIZER: "Only localizers or too few slices arrived; route the full axial series.",
     RejectionReason.DERIVED: "Only derived images (MPR, MIP, subtraction) arrived; route the originals.",
+    RejectionReason.SECONDARY_CAPTURE: "Only captures or documents arrived; route the CT or MR images.",
+    RejectionReason.BURNED_IN: "Text or graphics are burned into the pixels; route the images without them.",
     RejectionReason.ORIENTATION: "The series is not axial; route an axial series.",
     RejectionReason.THICKNESS: "The slice spacing is above the limit of the model; route thinner slices.",
     RejectionReason.GAP: "Slices are missing, duplicated or unevenly spaced; send the whole series again.",
     RejectionReason.MIXED_GEOMETRY: "Slices of one series differ in size, pixel spacing or orientation.",
+    RejectionReason.SEVERAL_STACKS: (
+        "The series holds several acquisitions or time points, and the outline does not say which it is of."
+    ),
     RejectionReason.TILT: "The gantry was tilted; the volume would be sheared.",
     RejectionReason.HOUNSFIELD: "The intensities are no plausible Hounsfield units; check Rescale Intercept.",
     RejectionReason.NO_FRAME_OF_REFERENCE: "The series has no Frame of Reference UID and cannot be reported.",
@@ -80,6 +89,7 @@ _EXPLANATION = {
     RejectionReason.SYNTAX: "The transfer syntax of the images is not supported.",
     RejectionReason.NO_LESION: "No lesion is outlined: send a SEG or RTSTRUCT with a lesion for this series.",
     RejectionReason.MASK_GRID: "The outline does not lie on the grid of the image series it refers to.",
+    RejectionReason.OWN_OUTLINE: "This software wrote the segmentation itself; it is no reader's outline.",
     RejectionReason.LESION_TOO_SMALL: "Every outlined lesion is too small to be measured.",
     RejectionReason.SEVERAL_PATIENTS: "The study is of more than one patient; correct it in the PACS.",
     RejectionReason.NO_PATIENT: "The study has no valid Patient ID; correct it in the PACS.",
@@ -98,6 +108,7 @@ class NotComputedReason(StrEnum):
     SUSPENDED = "SCORE-SUSPENDED"
     NOT_LIVER = "SCORE-NOTLIVER"
     FEATURES = "SCORE-FEATURES"
+    INDEX_LESION = "SCORE-INDEX"
 
     @property
     def explanation(self) -> str:
@@ -110,6 +121,10 @@ class NotComputedReason(StrEnum):
             NotComputedReason.SUSPENDED: "the model is suspended",
             NotComputedReason.NOT_LIVER: "the lesion is not stated to lie in the liver",
             NotComputedReason.FEATURES: "a feature of the model could not be measured",
+            NotComputedReason.INDEX_LESION: (
+                "the index lesion is in doubt: a larger one may have been left out, or another outline of "
+                "it differs"
+            ),
         }[self]
 
 
@@ -240,9 +255,12 @@ class OutlineSource:
     """Segment Label or ROI Name: free text from outside; escape it wherever it shows."""
     algorithm_type: str
     """(0062,0008) or ROI Generation Algorithm: MANUAL, SEMIAUTOMATIC, AUTOMATIC or ''."""
+    series_instance_uid: str = ""
+    """Of the series that the SEG or RTSTRUCT itself is in; '' in what was measured before it was kept."""
 
     def __post_init__(self) -> None:
         _require_uids(self.sop_class_uid, self.sop_instance_uid)
+        _require(not self.series_instance_uid or is_uid(self.series_instance_uid), "not a UID (PS3.5 9.1)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -327,6 +345,9 @@ class PlanarMeasurement:
     short_axis: Axis
     """The longest line perpendicular to the long axis, on the same slice."""
     area_mm2: float
+    outline: tuple[tuple[float, float], ...] = ()
+    """Corners of the closed polygon round the lesion's largest part on the slice, (column, row), the
+    first not repeated; () in what was measured before outlines were kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -395,6 +416,21 @@ class Contribution:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AcquisitionChecks:
+    """What the model asks of the acquisition, in words, and whether the images could answer."""
+
+    agreed: tuple[str, ...]
+    """Compared, and within the model's limits."""
+    not_stated: tuple[str, ...]
+    """Asked by the model, not stated by the images: not checked."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that the model asks was compared."""
+        return not self.not_stated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """A calibrated probability with what is needed to judge it."""
 
@@ -405,8 +441,10 @@ class Score:
     conformal_set: tuple[str, ...]
     """('high',), ('low',) or ('high', 'low'): the last means "cannot say"."""
     reference_percentile: float
-    """In [0, 100], within the model's reference cohort."""
+    """In [0, 100], among the cases that the model was calibrated on."""
     contributions: tuple[Contribution, ...]
+    acquisition: AcquisitionChecks | None = None
+    """None in a score from before this was recorded."""
 
     def __post_init__(self) -> None:
         low, high = self.interval
@@ -442,8 +480,19 @@ class Assessment:
     predecessor_revision: int | None = None
     notes: tuple[str, ...] = ()
     """Warnings of the quality gates, in words; never patient data."""
+    left_out: int = 0
+    """Outlines of lesions that could not be measured. An assessment from before this was recorded tells
+    of them in `notes` only."""
+    index_in_doubt: bool = False
+    """Whether a lesion that was left out may be larger than the index lesion, or another outline of the
+    index lesion differs; there is no score then."""
 
     def __post_init__(self) -> None:
+        _require(self.left_out >= 0, "outlines are counted from 0")
+        _require(
+            not (self.index_in_doubt and isinstance(self.score, Score)),
+            "there is no score when the index lesion is in doubt",
+        )
         _require(self.created_at.tzinfo is not None, "created_at needs a time zone")
         _require(
             [lesion.number for lesion in self.lesions] == list(range(1, len(self.lesions) + 1)),
@@ -453,7 +502,7 @@ class Assessment:
 
     @property
     def index_lesion(self) -> MeasuredLesion:
-        """The lesion that was scored."""
+        """The largest measured lesion: the one that is scored, if any is."""
         return self.lesions[0]
 
 
@@ -473,3 +522,10 @@ class Rejection:
 
 
 Outcome = Assessment | Rejection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwaitedOutcome:
+    """Images or outlines came since the study was assessed: what was found before is stale."""
+
+    study: Study

@@ -16,7 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from model.applicability import AcquisitionLimits, FourNames, ReferenceLimits
+from model.acquisition import AcquisitionLimits
+from model.applicability import FourNames, ReferenceLimits
 from model.domain import Modality, ModelStatus
 from model.radiomics import ExtractionSettings
 
@@ -95,7 +96,19 @@ class Declaration(BaseModel):
             raise ValueError("the four features differ from each other")
         if self.settings.modality != self.modality:
             raise ValueError("the settings are for another modality")
+        if self.status is ModelStatus.VALIDATED and not self.is_supported:
+            raise ValueError("validated, without external evidence, all of which excludes chance")
         return self
+
+    @property
+    def is_supported(self) -> bool:
+        """Whether there is external evidence, all of which excludes chance.
+
+        One favourable cohort does not outweigh another that shows no signal. Only such a
+        model may be of status validated, which is what a report or card may believe.
+        """
+        external = [each for each in self.evidence if each.is_external]
+        return bool(external) and all(each.excludes_chance for each in external)
 
 
 class Manifest(Declaration):

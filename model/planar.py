@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is drawn of a lesion: its largest slice, and the long and the short axis on it.
+"""What is drawn of a lesion: its largest slice, its outline there, and the long and the short axis.
 
 A pixel is a rectangle, not a point: a lesion's outline runs along the outer edges of
 its pixels, so that a lesion of one pixel has a size and a rectangle has its diagonal.
@@ -11,14 +11,21 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_fill_holes
+from scipy.ndimage import binary_fill_holes, label
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist, squareform
+from skimage.measure import approximate_polygon
 
 from model.domain import Axis
 
 _TOLERANCE_MM = 1e-6
 """Corners closer than this along the long axis are on the same perpendicular line."""
+
+_OUTLINE_TOLERANCE = 0.45
+"""Pixels by which an outline may be simplified: the steps of a slanted edge are 0.35 from their middle."""
+
+_MOST_CORNERS = 500
+"""Of an outline in a report."""
 
 
 def key_slice(mask: NDArray[np.bool_]) -> int:
@@ -68,6 +75,69 @@ def planar_axes(mask: NDArray[np.bool_], spacing_mm: tuple[float, float]) -> tup
         _axis(start, end, spacing_mm),
         _axis(*_longest_perpendicular(edges, end - start, np.asarray(spacing_mm)), spacing_mm),
     )
+
+
+def outline_polygon(mask: NDArray[np.bool_]) -> tuple[tuple[float, float], ...]:
+    """Return the corners of a closed polygon round the largest part of a lesion on one slice.
+
+    It follows the outer edges of the pixels to within half a pixel, from the topmost corner
+    on, the lesion on its right, without the first corner again at its end. A part is what
+    hangs together by the sides of pixels; holes are covered. Only where that needs more than
+    `_MOST_CORNERS` corners is it coarser.
+
+    Parameters
+    ----------
+    mask
+        Shape (rows, columns).
+
+    Raises
+    ------
+    ValueError
+        If the mask is empty.
+    """
+    if not mask.any():
+        raise ValueError("an empty mask has no outline")
+    parts, _ = label(mask)
+    largest = binary_fill_holes(parts == 1 + np.argmax(np.bincount(parts[mask])[1:]))
+    corners = _walk(largest)
+    tolerance = _OUTLINE_TOLERANCE
+    polygon = _simplified(corners, tolerance)
+    while len(polygon) > _MOST_CORNERS:
+        tolerance *= 1.1
+        polygon = _simplified(corners, tolerance)
+    return tuple((float(column), float(row)) for column, row in polygon[:-1])
+
+
+def _simplified(corners: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
+    """Return `corners` without those that lie within `tolerance` of the line between others."""
+    polygon: NDArray[np.float64] = approximate_polygon(corners, tolerance)  # type: ignore[no-untyped-call]  # scikit-image is half typed
+    return polygon
+
+
+def _walk(part: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the corners of pixels round `part`, (column, row) by row, the first again at the end.
+
+    A part without holes, of pixels that share sides, touches itself nowhere: were two of its
+    pixels to meet in a corner only, the background beside it would be a hole. So each corner
+    has one successor.
+    """
+    padded = np.pad(part, 1)
+    inner = padded[1:-1, 1:-1]
+    following: dict[tuple[int, int], tuple[int, int]] = {}
+    for outside, start, end in (
+        (padded[:-2, 1:-1], (0, 0), (1, 0)),
+        (padded[1:-1, 2:], (1, 0), (1, 1)),
+        (padded[2:, 1:-1], (1, 1), (0, 1)),
+        (padded[1:-1, :-2], (0, 1), (0, 0)),
+    ):
+        rows, columns = np.nonzero(inner & ~outside)
+        for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+            following[column + start[0], row + start[1]] = (column + end[0], row + end[1])
+    first = next(iter(following))
+    walk = [first]
+    while (corner := following[walk[-1]]) != first:
+        walk.append(corner)
+    return np.array([*walk, first], dtype=np.float64)
 
 
 def _outline(mask: NDArray[np.bool_]) -> NDArray[np.float64]:

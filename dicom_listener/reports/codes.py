@@ -19,6 +19,9 @@ NO_CLINICAL_MEANING = "DEMONSTRATION MODEL - NO CLINICAL MEANING"
 _MEANING_MAX_LENGTH = 64
 """PS3.5 6.2, VR LO."""
 
+_SCHEME_MAX_LENGTH = 16
+"""PS3.5 6.2, VR SH."""
+
 _UNIT_MEANINGS = {
     "1": "no units",
     "mm": "millimeter",
@@ -70,11 +73,14 @@ def feature(name: str, title: str, ibsi_code: str | None) -> CodedConcept:
     return private(f"F-{digest}", title[:_MEANING_MAX_LENGTH])
 
 
-def concept(code: Code) -> CodedConcept:
-    """Return a code of the domain as DICOM has it."""
-    return CodedConcept(
-        value=code.value, scheme_designator=code.scheme, meaning=code.meaning[:_MEANING_MAX_LENGTH]
-    )
+def stated(code: Code | None) -> CodedConcept | None:
+    """Return a code that came from outside as DICOM has it; None for one that is not whole (PS3.3 8.8)."""
+    if code is None:
+        return None
+    value, scheme, meaning = (each.strip() for each in (code.value, code.scheme, code.meaning))
+    if not (value and scheme and meaning) or len(scheme) > _SCHEME_MAX_LENGTH:
+        return None
+    return CodedConcept(value=value, scheme_designator=scheme, meaning=meaning[:_MEANING_MAX_LENGTH])
 
 
 def long_axis() -> CodedConcept:
@@ -124,7 +130,8 @@ def model_status(status: ModelStatus) -> CodedConcept:
     meanings = {
         ModelStatus.DEMONSTRATION: NO_CLINICAL_MEANING,
         ModelStatus.RESEARCH: "Research model: investigational",
-        ModelStatus.VALIDATED: "Model validated at this installation",
+        # What the manifest is held to; nobody has asked what holds at this installation.
+        ModelStatus.VALIDATED: "Validated by its maker: external evidence excludes chance",
         ModelStatus.SUSPENDED: "Model suspended",
     }
     return private(f"ST-{status.value.upper()}", meanings[status])
@@ -138,6 +145,7 @@ _NOT_COMPUTED = {
     NotComputedReason.SUSPENDED: ("NC-SUSPENDED", "Not computed: model suspended"),
     NotComputedReason.NOT_LIVER: ("NC-NOTLIVER", "Not computed: lesion not stated to lie in the liver"),
     NotComputedReason.FEATURES: ("NC-FEATURES", "Not computed: a feature could not be measured"),
+    NotComputedReason.INDEX_LESION: ("NC-INDEX", "Not computed: the index lesion is in doubt"),
 }
 
 
@@ -157,9 +165,13 @@ _OUTSIDE = {
 
 
 def applicability(outcome: Score | NotComputed) -> CodedConcept:
-    """Return whether the study lies inside what the model was made for."""
+    """Return whether the study lies inside what the model was made for; "inside" only if all was checked."""
     if isinstance(outcome, Score):
-        return private("AP-INSIDE", "Inside the limits of the model")
+        if outcome.acquisition is None:
+            return private("AP-UNKNOWN", "Not assessed")
+        if outcome.acquisition.is_complete:
+            return private("AP-INSIDE", "Inside every limit that the model states")
+        return private("AP-PARTLY", "Not every limit that the model states was checked")
     if outcome.reason in _OUTSIDE:
         return private("AP-OUTSIDE", "Outside the limits of the model")
     return private("AP-UNKNOWN", "Not assessed")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,13 @@ _MENTION = re.compile(r"Element=<(\w+)>|attribute <([^<>]+)>|\(0x([0-9a-f]{4}),0
 """How dciodvfy names an attribute: by keyword, by name or by tag."""
 
 
-def check_conformance(path: Path) -> None:
+def check_conformance(path: Path, *, series_of: Mapping[str, str] | None = None) -> None:
     """Return if the object at `path` may leave.
+
+    Parameters
+    ----------
+    series_of
+        Series Instance UID of each SOP Instance UID that is known, for the evidence.
 
     Raises
     ------
@@ -44,7 +49,7 @@ def check_conformance(path: Path) -> None:
         problems.append("no DICOM file (PS3.10)")
     else:
         if dataset.get("SOPClassUID") == Comprehensive3DSRStorage:
-            problems += template_problems(dataset)
+            problems += template_problems(dataset, series_of=series_of)
     if problems:
         raise ReportNotConformant("; ".join(problems))
 
@@ -83,15 +88,16 @@ def _attribute(error: str) -> str:
     return "an attribute or module"
 
 
-def template_problems(report: Dataset) -> list[str]:
+def template_problems(report: Dataset, *, series_of: Mapping[str, str] | None = None) -> list[str]:
     """Return which rules of our readers the SR breaks; without one, nothing.
 
-    The rules are those by which OHIF, 3D Slicer and PACS read TID 1500.
+    The rules are those by which OHIF, 3D Slicer and PACS read TID 1500. `series_of` is as in
+    `check_conformance`.
     """
     items = list(_items(report))
     problems = [
         *_document_problems(report),
-        *_evidence_problems(report, items),
+        *_evidence_problems(report, items, series_of or {}),
         *(problem for item in items for problem in _item_problems(item)),
     ]
     groups = [item for item in items if _name(item) == ("125007", "DCM")]
@@ -119,21 +125,26 @@ def _document_problems(report: Dataset) -> Iterator[str]:
             yield f"({value}, DCM) is missing"
 
 
-def _evidence_problems(report: Dataset, items: list[Dataset]) -> Iterator[str]:
-    evidence = {
-        str(instance.ReferencedSOPInstanceUID)
+def _evidence_problems(report: Dataset, items: list[Dataset], series_of: Mapping[str, str]) -> Iterator[str]:
+    evidence = [
+        (str(instance.ReferencedSOPInstanceUID), str(series.SeriesInstanceUID))
         for keyword in ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence")
         for study in report.get(keyword, [])
         for series in study.ReferencedSeriesSequence
         for instance in series.ReferencedSOPSequence
-    }
+    ]
     referenced = {
         str(reference.ReferencedSOPInstanceUID)
         for item in items
         for reference in item.get("ReferencedSOPSequence", [])
     }
-    if not referenced <= evidence:
+    if not referenced <= {instance for instance, _ in evidence}:
         yield "a referenced instance is missing from the evidence"
+    if len({instance for instance, _ in evidence}) != len(evidence):
+        yield "an instance stands twice in the evidence"
+    if any(series_of.get(instance, series) != series for instance, series in evidence):
+        # A PACS asks for the instance by this series, and finds nothing.
+        yield "an instance stands in the evidence under a series that is not its own"
 
 
 def _item_problems(item: Dataset) -> Iterator[str]:

@@ -28,6 +28,7 @@ from pydicom.sr.codedict import codes as dicom
 
 from dicom_listener.reports import codes
 from dicom_listener.reports.document import ReportSettings
+from model import wording
 from model.domain import (
     Assessment,
     ImageReference,
@@ -37,12 +38,6 @@ from model.domain import (
     NotComputed,
     Score,
 )
-
-BADGE = (
-    "INVESTIGATIONAL - for research / MDT discussion only. Not FDA-cleared, not CE-marked. "
-    "Not a test of gene expression."
-)
-"""Stands on any score."""
 
 _NOT_FOR_DIAGNOSIS = "Investigational. Not for diagnosis or treatment selection."
 
@@ -164,14 +159,35 @@ def _statements(assessment: Assessment) -> ContainerContentItem:
 
 def _comments(assessment: Assessment) -> list[str]:
     demonstration = assessment.model.status is ModelStatus.DEMONSTRATION
-    index_lesion = assessment.index_lesion.tracking_identifier
+    outcome = assessment.score
     return [
-        f"{codes.NO_CLINICAL_MEANING}. {BADGE}" if demonstration else BADGE,
+        f"{codes.NO_CLINICAL_MEANING}. {wording.BADGE}" if demonstration else wording.BADGE,
         _NOT_FOR_DIAGNOSIS,
         score_sentence(assessment),
-        f"Every outlined lesion is measured; only the largest (index lesion, {index_lesion}) is scored.",
+        *([wording.acquisition_words(outcome)] if isinstance(outcome, Score) else []),
+        _lesions_sentence(assessment),
         *(f"Image quality: {note}" for note in assessment.notes),
     ]
+
+
+def _lesions_sentence(assessment: Assessment) -> str:
+    """Return what became of the outlines, and which lesion, if any, is scored."""
+    measured, left_out = len(assessment.lesions), assessment.left_out
+    outlined = measured + left_out
+    name = assessment.index_lesion.tracking_identifier
+    count = (
+        f"{outlined} outlined lesion{'s' if outlined > 1 else ''}: {measured} measured, "
+        f"{left_out or 'none'} left out."
+    )
+    if assessment.index_in_doubt:
+        return (
+            f"{count} None is scored. {name} is the largest of those measured, but a larger one may have "
+            "been left out, or another outline of it differs."
+        )
+    if not isinstance(assessment.score, Score):
+        return f"{count} None is scored. {name} is the index lesion, the largest."
+    others = ", and no other" if measured > 1 else ""
+    return f"{count} {name} is the index lesion, the largest, and is scored{others}."
 
 
 def score_sentence(assessment: Assessment) -> str:
@@ -185,12 +201,12 @@ def score_sentence(assessment: Assessment) -> str:
     low, high = outcome.interval
     sentence = (
         f"Score {outcome.probability:.3f} ({low:.3f} to {high:.3f}, {outcome.interval_method}), "
-        f"percentile {outcome.reference_percentile:.0f} of the reference cohort; {speaker}. "
+        f"{wording.percentile_words(outcome)}; {speaker}. "
         f"Higher means: {model.higher_means}."
     )
     if model.status is ModelStatus.DEMONSTRATION:
         return f"{codes.NO_CLINICAL_MEANING}: {sentence}"
-    return f"{sentence} Do not use alone to choose or withhold therapy."
+    return f"{sentence} {wording.NOT_ALONE}"
 
 
 def algorithm(assessment: Assessment, document: ReportSettings) -> AlgorithmIdentification:
@@ -213,7 +229,6 @@ def algorithm(assessment: Assessment, document: ReportSettings) -> AlgorithmIden
 
 
 def finding_sites(lesion: MeasuredLesion) -> list[FindingSite] | None:
-    """Return the lesion's site only if somebody stated it."""
-    if lesion.finding_site is None:
-        return None
-    return [FindingSite(anatomic_location=codes.concept(lesion.finding_site))]
+    """Return the lesion's site only if somebody stated it, as a code that a report can hold."""
+    site = codes.stated(lesion.finding_site)
+    return None if site is None else [FindingSite(anatomic_location=site)]

@@ -18,8 +18,9 @@ from pydicom.uid import UID, Comprehensive3DSRStorage, ExplicitVRLittleEndian
 from pydicom.valuerep import validate_value
 
 from dicom_listener.attributes import text
+from dicom_listener.equipment import MANUFACTURER, MODEL_NAME
 from dicom_listener.reports import codes
-from model.domain import Assessment, ImageReference, ModelStatus, derived_uid
+from model.domain import Assessment, ImageReference, ModelStatus, PatientKey, derived_uid
 
 SEGMENTATION_SOP_CLASS_UIDS = frozenset(
     {UID("1.2.840.10008.5.1.4.1.1.66.4"), UID("1.2.840.10008.5.1.4.1.1.66.7")}
@@ -38,8 +39,8 @@ class ReportSettings:
     """Preliminary Flag (0040,A496)."""
     device_name: str = "HCC-CDS"
     """Device Observer Name (121013, DCM)."""
-    manufacturer: str = "HCC-CDS"
-    manufacturer_model_name: str = "HCC-CDS"
+    manufacturer: str = MANUFACTURER
+    manufacturer_model_name: str = MODEL_NAME
     device_serial_number: str = "unassigned"
 
     @property
@@ -202,7 +203,9 @@ def outline_evidence(assessment: Assessment, segmentation: Dataset | None) -> li
         reference(
             sop_class_uid=source.sop_class_uid,
             sop_instance_uid=source.sop_instance_uid,
-            series_instance_uid=assessment.series.segmentation_series_instance_uid,
+            # Outlines from before their series was kept stood in the one series that was named.
+            series_instance_uid=source.series_instance_uid
+            or assessment.series.segmentation_series_instance_uid,
             study_instance_uid=assessment.study.study_instance_uid,
         )
         for source in received.values()
@@ -233,6 +236,7 @@ def settle(report: Dataset, assessment: Assessment, source: Dataset) -> None:
     if text(identity, "PatientID") not in ("", assessment.study.patient.key.patient_id.strip()):
         raise ValueError("the source images are of another patient than the assessment")
     report.update(identity)
+    _complete_patient_id(report, assessment.study.patient.key)
     moment = _moment(assessment, identity)
     report.ContentDate = report.InstanceCreationDate = f"{moment:%Y%m%d}"
     report.ContentTime = report.InstanceCreationTime = f"{moment:%H%M%S.%f}"
@@ -248,6 +252,18 @@ def settle(report: Dataset, assessment: Assessment, source: Dataset) -> None:
     file_meta.ImplementationClassUID = UID(derived_uid("implementation"))
     file_meta.ImplementationVersionName = f"HCC-CDS {assessment.software_version}"[:16]
     report.file_meta = file_meta
+
+
+def _complete_patient_id(report: Dataset, key: PatientKey) -> None:
+    """Give `report` the patient that the assessment is of, where the images do not name one.
+
+    Another object of the study, as its SEG, may have named the patient.
+    """
+    if text(report, "PatientID"):
+        return
+    report.PatientID = key.patient_id
+    if key.issuer:
+        report.IssuerOfPatientID = key.issuer
 
 
 _IDENTITY_KEYWORDS = (

@@ -127,11 +127,12 @@ def _attach(
 
 
 def _region(planar: PlanarMeasurement) -> NDArray[np.float64]:
-    """Return the closed quadrilateral through the ends of both axes, (column, row) by row.
+    """Return the closed outline of the lesion on its key slice, (column, row) by row.
 
-    It shows where the lesion was measured; its outline is in the SEG or RTSTRUCT.
+    Where it was not kept, the quadrilateral through the ends of both axes.
     """
-    corners = (planar.long_axis.start, planar.short_axis.start, planar.long_axis.end, planar.short_axis.end)
+    long_axis, short_axis = planar.long_axis, planar.short_axis
+    corners = planar.outline or (long_axis.start, short_axis.start, long_axis.end, short_axis.end)
     return np.array([*corners, corners[0]], dtype=np.float64)
 
 

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from dicom_listener.frames import frames
 from dicom_listener.reports.document import SEGMENTATION_SOP_CLASS_UIDS, ReportKind, series_number
 from model.domain import OutlineSource
 
@@ -19,6 +20,18 @@ _TRACKING_IDENTIFIER = "112039"
 def read_source(path: Path) -> Dataset:
     """Return the header of a measured image."""
     return dcmread(path, stop_before_pixels=True)
+
+
+def read_sources(planes: Iterable[tuple[Path, int | None]]) -> list[Dataset]:
+    """Return the header of each measured slice; of a frame, as the single-frame image that it would be."""
+    opened: dict[Path, list[Dataset]] = {}
+    headers = []
+    for path, frame_number in planes:
+        if path not in opened:
+            source = read_source(path)
+            opened[path] = [source] if frame_number is None else list(frames(source))
+        headers.append(opened[path][(frame_number or 1) - 1])
+    return headers
 
 
 def is_segmentation(source: OutlineSource) -> bool:

@@ -16,7 +16,9 @@ from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, Segmentation
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes as dicom
+from pydicom.uid import CTImageStorage
 
+from dicom_listener.frames import MULTI_FRAME_SOP_CLASSES
 from dicom_listener.reports import codes
 from dicom_listener.reports.document import (
     ReportKind,
@@ -28,7 +30,7 @@ from dicom_listener.reports.document import (
     settle,
     sop_instance_uid,
 )
-from model.domain import Assessment, MeasuredLesion, derived_uid
+from model.domain import Assessment, ImageReference, MeasuredLesion, derived_uid
 
 _GEOMETRY_KEYWORDS = (
     "Modality", "FrameOfReferenceUID", "Rows", "Columns", "PixelSpacing",
@@ -89,9 +91,34 @@ def lesion_segmentation(
         plane_orientation=PlaneOrientationSequence("PATIENT", sources[0].ImageOrientationPatient),
         plane_positions=[PlanePositionSequence("PATIENT", source.ImagePositionPatient) for source in sources],
     )
+    _reference_frames(segmentation, series.images, sources)
     _replace_random_uid(segmentation)
     settle(segmentation, assessment, sources[0])
     return segmentation
+
+
+def _reference_frames(
+    segmentation: Dataset, images: Sequence[ImageReference], sources: Sequence[Dataset]
+) -> None:
+    """Refer to the frames of multi-frame images, which highdicom was given as if each were an image."""
+    if all(image.frame_number is None for image in images):
+        return
+    sop_class_uid = images[0].sop_class_uid
+    at = {
+        tuple(float(each) for each in source.ImagePositionPatient): image.frame_number
+        for image, source in zip(images, sources, strict=True)
+    }
+    for group in segmentation.PerFrameFunctionalGroupsSequence:
+        position = tuple(float(each) for each in group.PlanePositionSequence[0].ImagePositionPatient)
+        for derivation in group.get("DerivationImageSequence", ()):
+            for source in derivation.SourceImageSequence:
+                source.ReferencedSOPClassUID = sop_class_uid
+                source.ReferencedFrameNumber = at[position]
+    for series in segmentation.ReferencedSeriesSequence:
+        once = {each.ReferencedSOPInstanceUID: each for each in series.ReferencedInstanceSequence}
+        for instance in once.values():
+            instance.ReferencedSOPClassUID = sop_class_uid
+        series.ReferencedInstanceSequence = list(once.values())
 
 
 def _geometry_header(source: Dataset, slice_spacing_mm: float) -> Dataset:
@@ -104,6 +131,9 @@ def _geometry_header(source: Dataset, slice_spacing_mm: float) -> Dataset:
     )
     for keyword in _GEOMETRY_KEYWORDS:
         setattr(header, keyword, source[keyword].value)
+    if source.SOPClassUID in MULTI_FRAME_SOP_CLASSES:
+        # highdicom takes one multi-frame image only; `_reference_frames` says what it was.
+        header.SOPClassUID = CTImageStorage
     # Slice Thickness may be absent or empty (type 2); the measured grid has the spacing.
     header.SliceThickness = slice_spacing_mm
     return header
@@ -121,6 +151,7 @@ def _description(
         lesion.source.algorithm_type.strip().upper(), SegmentAlgorithmTypeValues.SEMIAUTOMATIC
     )
     stated = lesion.source.algorithm_type.strip().upper() in _ALGORITHM_TYPES
+    site = codes.stated(lesion.finding_site)
     return SegmentDescription(
         segment_number=lesion.number,
         segment_label=lesion.tracking_identifier,
@@ -137,7 +168,7 @@ def _description(
         ),
         tracking_uid=lesion.tracking_uid,
         tracking_id=lesion.tracking_identifier,
-        anatomic_regions=None if lesion.finding_site is None else [codes.concept(lesion.finding_site)],
+        anatomic_regions=None if site is None else [site],
     )
 
 

@@ -17,7 +17,7 @@ from dicom_listener.reports.conformance import check_conformance
 from dicom_listener.reports.document import ReportKind, ReportSettings, sop_instance_uid
 from dicom_listener.reports.findings import findings_report
 from dicom_listener.reports.radiomics import radiomics_report
-from dicom_listener.reports.reading import is_segmentation, read_source
+from dicom_listener.reports.reading import is_segmentation, read_sources
 from dicom_listener.reports.segmentation import lesion_segmentation
 from model.domain import Assessment
 
@@ -53,7 +53,9 @@ def write_reports(
         They cannot be kept.
     """
     by_uid = {each.sop_instance_uid: each for each in instances}
-    sources = [read_source(by_uid[image.sop_instance_uid].path) for image in assessment.series.images]
+    sources = read_sources(
+        (by_uid[image.sop_instance_uid].path, image.frame_number) for image in assessment.series.images
+    )
     objects: dict[ReportKind, Dataset] = {}
     if needs_segmentation(assessment):
         objects[ReportKind.SEGMENTATION] = lesion_segmentation(assessment, sources, masks, document=document)
@@ -64,8 +66,11 @@ def write_reports(
     ):
         objects[kind] = report(assessment, sources, segmentation, document=document, predecessor=predecessor)
     paths = {kind: _write(archive, assessment, kind, each) for kind, each in objects.items()}
+    series_of = {each.sop_instance_uid: each.series_instance_uid for each in instances}
+    if segmentation is not None:
+        series_of[segmentation.SOPInstanceUID] = segmentation.SeriesInstanceUID
     for path in paths.values():
-        check_conformance(path)
+        check_conformance(path, series_of=series_of)
     return paths
 
 

@@ -27,7 +27,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from model.applicability import AcquisitionLimits, ReferenceCohort, ReferenceLimits, outside_reference
+from model.acquisition import AcquisitionLimits, Range
+from model.applicability import ReferenceCohort, ReferenceLimits, outside_reference
 from model.bundle import Bundle, BundleContents, Reference, demonstration_private_key, write_bundle
 from model.classifier import calibrate, rounded
 from model.domain import FeatureVector, Modality, ModelStatus
@@ -135,9 +136,8 @@ def build_demonstration(
         settings=CT_SETTINGS,
         conformal_alpha=_CONFORMAL_ALPHA,
         acquisition=AcquisitionLimits(
-            phase="portal venous (phantom)",
-            minimum_slice_spacing_mm=_SLICE_SPACING_MM[0],
-            maximum_slice_spacing_mm=_SLICE_SPACING_MM[1],
+            # No phase: a phantom has none, and to name one would be a claim.
+            slice_spacing_mm=Range(lowest=_SLICE_SPACING_MM[0], highest=_SLICE_SPACING_MM[1]),
         ),
         reference=limits,
         evidence=(evidence,),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from model.features import definition
 from model.manifest import Declaration
+from model.wording import BADGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ def model_card(declaration: Declaration, figures: CardFigures) -> str:
     """Return the card."""
     (auc,) = declaration.evidence
     low, high = auc.interval
-    acquisition = declaration.acquisition
+    spacing = declaration.acquisition.slice_spacing_mm
     features = "\n".join(
         f"| `{name}` | {definition(name, declaration.modality).title} "
         f"| {definition(name, declaration.modality).ibsi_code or 'not in IBSI'} |"
@@ -48,8 +49,7 @@ def model_card(declaration: Declaration, figures: CardFigures) -> str:
 **DEMONSTRATION. This model has no clinical meaning.** It was made from computer-generated
 phantoms and has never seen a patient. Do not use its score for anybody.
 
-INVESTIGATIONAL - for research / MDT discussion only. Not FDA-cleared, not CE-marked. Not a test
-of gene expression.
+{BADGE}
 
 ## What it is for
 
@@ -70,8 +70,8 @@ Any patient; any decision; any statement about gene expression, response or prog
 
 {figures.training_cases + figures.calibration_cases + figures.test_cases} CT phantoms with one lesion each.
 
-- Phase: {acquisition.phase}.
-- Slice spacing: {acquisition.minimum_slice_spacing_mm:g} to {acquisition.maximum_slice_spacing_mm:g} mm.
+- Phase: none; phantoms have no contrast agent. The phase of a study is not compared.
+- Slice spacing: {spacing.lowest:g} to {spacing.highest:g} mm. Nothing else of the acquisition is compared.
 - Two families in equal number, which overlap: "high" is more irregular in outline, darker and more
   heterogeneous on average.
 

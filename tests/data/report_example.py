@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, RTStructureSetStorage, SegmentationStorage
 
 from model.domain import (
+    AcquisitionChecks,
     Assessment,
     Axis,
     Code,
@@ -37,6 +38,7 @@ from model.domain import (
     derived_uid,
 )
 from model.features import FEATURE_NAMES
+from model.planar import outline_polygon
 
 GOLDEN = Path(__file__).with_name("report_findings.txt")
 
@@ -51,6 +53,10 @@ SCORE = Score(
     conformal_set=("high", "low"),
     reference_percentile=64.0,
     contributions=(Contribution(feature="original_shape_Sphericity", value=0.8, contribution=0.3),),
+    acquisition=AcquisitionChecks(
+        agreed=("slice spacing 2.5 mm (the model allows 1.5 to 3 mm)",),
+        not_stated=("contrast phase (the model was made for portal venous)",),
+    ),
 )
 
 
@@ -133,6 +139,7 @@ def lesion(
         source=OutlineSource(
             sop_class_uid=source_class,
             sop_instance_uid=uid("outline"),
+            series_instance_uid=uid("outline series"),
             number=number + 2,
             label="HCC of Mr Label",
             algorithm_type="MANUAL",
@@ -146,6 +153,7 @@ def lesion(
             long_axis=axis(long_half, long_px),
             short_axis=axis(short_half, short_px),
             area_mm2=169.875,
+            outline=outline_polygon(masks()[number - 1][slice_index]),
         ),
         features=features(number),
     )

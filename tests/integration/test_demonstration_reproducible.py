@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.acquisition import AcquisitionFacts
 from model.bundle import demonstration_bundle_path, load_bundle
 from model.domain import Modality, Score
 from model.features import FEATURE_NAMES
@@ -61,10 +62,27 @@ def test_a_lesion_of_the_demonstration_study_is_scored_by_the_bundle_that_comes_
 
     vector = extract(study.volume, study.lesions[0], bundle.settings)
     result = bundle.score(
-        vector, modality=Modality.CT, slice_spacing_mm=2.5, liver_stated=True, suspended=False
+        vector,
+        modality=Modality.CT,
+        acquisition=AcquisitionFacts(
+            slice_spacing_mm=2.5,
+            slice_thickness_mm=2.5,
+            pixel_spacing_mm=(0.75, 0.75),
+            kvp=None,
+            convolution_kernel="",
+            magnetic_field_strength_t=None,
+            manufacturer="",
+            contrast_agent_stated=False,
+            lossy_compressed=False,
+            phase_hint="",
+        ),
+        liver_stated=True,
+        index_in_doubt=False,
+        suspended=False,
     )
 
     assert isinstance(result, Score)
+    assert result.acquisition.is_complete
     assert 0.0 < result.probability < 1.0
 
 

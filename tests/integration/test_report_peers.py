@@ -11,13 +11,18 @@ from types import SimpleNamespace
 
 import pytest
 from pydicom import dcmread
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
 
+from dicom_listener.archive import Archive
+from dicom_listener.instance import StoredInstance
 from dicom_listener.reports import (
     ReportSettings,
     check_conformance,
     findings_report,
     lesion_segmentation,
     radiomics_report,
+    write_reports,
 )
 from model.domain import Modality, NotComputed, NotComputedReason, PatientKey
 from model.errors import ReportNotConformant
@@ -155,6 +160,57 @@ def test_the_gate_stops_a_report_that_breaks_a_rule_of_the_readers(written, tmp_
 
     with pytest.raises(ReportNotConformant, match="TID 1500"):
         check_conformance(path)
+
+
+def stored(header, path):
+    return StoredInstance(
+        study_instance_uid=header.StudyInstanceUID,
+        series_instance_uid=header.SeriesInstanceUID,
+        sop_instance_uid=header.SOPInstanceUID,
+        sop_class_uid=header.SOPClassUID,
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        modality=header.Modality,
+        path=path,
+        sha256="0",
+    )
+
+
+@pytest.mark.parametrize(("series", "passes"), [("outline series", True), ("series of another", False)])
+def test_no_report_leaves_whose_evidence_has_an_outline_under_the_series_of_another(
+    example, tmp_path, series, passes
+):
+    instances = []
+    for number, header in enumerate(example.sources()):
+        header.file_meta = FileMetaDataset()
+        header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        path = tmp_path / f"{number}.dcm"
+        header.save_as(path, enforce_file_format=True)
+        instances.append(stored(header, path))
+    outline = replace(
+        instances[0],
+        series_instance_uid=example.uid(series),
+        sop_instance_uid=example.uid("outline"),
+        sop_class_uid=SegmentationStorage,
+        modality="SEG",
+    )
+    archive = Archive(tmp_path / "archive")
+    archive.prepare()
+
+    def write():
+        return write_reports(
+            archive,
+            example.assessment(),
+            [*instances, outline],
+            [],
+            document=ReportSettings(),
+            predecessor=None,
+        )
+
+    if passes:
+        assert len(write()) == 2
+    else:
+        with pytest.raises(ReportNotConformant, match="under a series that is not its own"):
+            write()
 
 
 def test_the_gate_stops_what_is_no_dicom(tmp_path):

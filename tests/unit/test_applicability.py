@@ -3,13 +3,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from model.applicability import (
-    AcquisitionLimits,
-    ReferenceCohort,
-    ReferenceLimits,
-    outside_acquisition,
-    outside_reference,
-)
+from model.applicability import ReferenceCohort, ReferenceLimits, outside_reference
 from model.domain import FeatureVector, NotComputed, NotComputedReason
 
 NAMES = ("volume", "sphericity", "entropy", "contrast")
@@ -76,23 +70,6 @@ def test_the_order_of_the_measured_features_does_not_matter():
     assert outside_reference(cohort(), LIMITS, shuffled) is None
 
 
-@pytest.mark.parametrize(
-    ("spacing_mm", "inside"), [(1.0, True), (2.5, True), (3.0, True), (0.9, False), (5.0, False)]
-)
-def test_slice_spacing_must_lie_within_the_limits(spacing_mm, inside):
-    limits = AcquisitionLimits(
-        phase="portal venous", minimum_slice_spacing_mm=1.0, maximum_slice_spacing_mm=3.0
-    )
-
-    result = outside_acquisition(limits, slice_spacing_mm=spacing_mm)
-
-    assert (result is None) is inside
-    if result is not None:
-        assert result.reason is NotComputedReason.ACQUISITION
-        assert f"{spacing_mm:g} mm" in result.detail
-        assert "1 to 3 mm" in result.detail
-
-
 def test_a_cohort_that_cannot_say_how_features_vary_together_is_refused():
     rows = vectors(40)
     rows[:, 3] = 2 * rows[:, 2] + 1
@@ -106,8 +83,3 @@ def test_a_cohort_that_cannot_say_how_features_vary_together_is_refused():
         )
     with pytest.raises(ValidationError, match="at least 20"):
         cohort(19)
-
-
-def test_limits_that_contradict_each_other_are_refused():
-    with pytest.raises(ValidationError, match="above the largest"):
-        AcquisitionLimits(phase="portal venous", minimum_slice_spacing_mm=3.0, maximum_slice_spacing_mm=1.0)

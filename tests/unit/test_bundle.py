@@ -19,7 +19,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 
-from model.applicability import AcquisitionLimits, ReferenceCohort, ReferenceLimits
+from model.acquisition import AcquisitionFacts, AcquisitionLimits, ContrastPhase, Range
+from model.applicability import ReferenceCohort, ReferenceLimits
 from model.bundle import (
     Bundle,
     BundleContents,
@@ -84,7 +85,7 @@ def declaration(**changes: object) -> Declaration:
         "settings": CT_SETTINGS,
         "conformal_alpha": 0.1,
         "acquisition": AcquisitionLimits(
-            phase="portal venous", minimum_slice_spacing_mm=0.5, maximum_slice_spacing_mm=3.0
+            phase=ContrastPhase.PORTAL_VENOUS, slice_spacing_mm=Range(lowest=0.5, highest=3.0)
         ),
         "reference": ReferenceLimits(range_margin=0.1, tail_probability=0.001),
         "evidence": (),
@@ -148,11 +149,28 @@ def measured(*values: float, **changes: object) -> FeatureVector:
     return dataclasses.replace(vector, **changes)
 
 
+def acquisition(**changes: object) -> AcquisitionFacts:
+    facts = AcquisitionFacts(
+        slice_spacing_mm=2.5,
+        slice_thickness_mm=2.5,
+        pixel_spacing_mm=(0.75, 0.75),
+        kvp=120.0,
+        convolution_kernel="B30f",
+        magnetic_field_strength_t=None,
+        manufacturer="",
+        contrast_agent_stated=True,
+        lossy_compressed=False,
+        phase_hint="portal venous",
+    )
+    return dataclasses.replace(facts, **changes)
+
+
 def score(bundle: Bundle, vector: FeatureVector, **changes: object) -> Score | NotComputed:
     circumstances = {
         "modality": Modality.CT,
-        "slice_spacing_mm": 2.5,
+        "acquisition": acquisition(),
         "liver_stated": True,
+        "index_in_doubt": False,
         "suspended": False,
     }
     return bundle.score(vector, **(circumstances | changes))
@@ -260,7 +278,7 @@ def test_a_bundle_signed_by_a_key_that_is_not_trusted_is_refused(signed):
 @pytest.mark.parametrize("status", [ModelStatus.RESEARCH, ModelStatus.VALIDATED, ModelStatus.SUSPENDED])
 def test_the_demonstration_key_vouches_for_nothing_but_a_demonstration(status):
     key = demonstration_private_key()
-    data = bundle_bytes(contents(status=status), key)
+    data = bundle_bytes(contents(status=status, evidence=(evidence(),)), key)
 
     with pytest.raises(ModelBundleError, match="demonstration bundles only"):
         read_bundle(data, trusted_keys=())
@@ -425,7 +443,9 @@ def test_features_are_taken_by_name_not_by_position(signed):
         (NotComputedReason.SUSPENDED, {"suspended": True}),
         (NotComputedReason.MODALITY, {"modality": Modality.MR}),
         (NotComputedReason.NOT_LIVER, {"liver_stated": False}),
-        (NotComputedReason.ACQUISITION, {"slice_spacing_mm": 5.0}),
+        (NotComputedReason.INDEX_LESION, {"index_in_doubt": True}),
+        (NotComputedReason.ACQUISITION, {"acquisition": acquisition(slice_spacing_mm=5.0)}),
+        (NotComputedReason.ACQUISITION, {"acquisition": acquisition(phase_hint="arterial")}),
     ],
 )
 def test_circumstances_that_forbid_a_score_give_their_reason(signed, reason, circumstances):
@@ -433,6 +453,15 @@ def test_circumstances_that_forbid_a_score_give_their_reason(signed, reason, cir
 
     assert isinstance(result, NotComputed)
     assert result.reason is reason
+
+
+def test_a_score_says_which_limits_of_the_acquisition_were_checked_and_which_were_not(signed):
+    stated = score(read(signed), measured(0.5, 0.5, 0.5, 0.5))
+    silent = score(read(signed), measured(0.5, 0.5, 0.5, 0.5), acquisition=acquisition(phase_hint=""))
+
+    assert stated.acquisition.is_complete
+    assert any("contrast phase portal venous" in each for each in stated.acquisition.agreed)
+    assert silent.acquisition.not_stated == ("contrast phase (the model was made for portal venous)",)
 
 
 def test_a_bundle_that_calls_itself_suspended_loads_and_never_scores():
@@ -481,35 +510,43 @@ def test_suspension_comes_before_every_other_reason(signed):
 
 
 @pytest.mark.parametrize(
-    ("status", "known", "informs"),
+    ("known", "supported"),
     [
-        (ModelStatus.VALIDATED, (evidence(),), True),
-        (ModelStatus.VALIDATED, (evidence(test_kind="prospective"),), True),
+        ((evidence(),), True),
+        ((evidence(test_kind="prospective"),), True),
         (
-            ModelStatus.VALIDATED,
             (evidence(measure="hazard ratio", chance=1.0, value=1.5, interval=(1.1, 2.0)),),
             True,
         ),
         (
-            ModelStatus.VALIDATED,
             (evidence(better="lower", chance=0.25, value=0.2, interval=(0.15, 0.24)),),
             True,
         ),
-        (ModelStatus.VALIDATED, (), False),
-        (ModelStatus.VALIDATED, (evidence(test_kind="held-out"),), False),
-        (ModelStatus.VALIDATED, (evidence(test_kind="cross-validation"),), False),
-        (ModelStatus.VALIDATED, (evidence(interval=(0.5, 0.83)),), False),
-        (ModelStatus.VALIDATED, (evidence(value=0.3, interval=(0.2, 0.4)),), False),
-        (ModelStatus.VALIDATED, (evidence(), evidence(value=0.55, interval=(0.45, 0.65))), False),
-        (ModelStatus.RESEARCH, (evidence(),), False),
-        (ModelStatus.DEMONSTRATION, (evidence(),), False),
-        (ModelStatus.SUSPENDED, (evidence(),), False),
+        ((), False),
+        ((evidence(test_kind="held-out"),), False),
+        ((evidence(test_kind="cross-validation"),), False),
+        ((evidence(interval=(0.5, 0.83)),), False),
+        ((evidence(value=0.3, interval=(0.2, 0.4)),), False),
+        ((evidence(), evidence(value=0.55, interval=(0.45, 0.65))), False),
     ],
 )
-def test_only_a_validated_model_whose_external_evidence_excludes_chance_may_inform(status, known, informs):
-    bundle = read(bundle_bytes(contents(status=status, evidence=known), SITE_KEY))
+def test_only_a_model_whose_external_evidence_excludes_chance_may_be_called_validated(
+    signed, known, supported
+):
+    claimed = resigned(
+        signed, {}, {"status": "validated", "evidence": [each.model_dump(mode="json") for each in known]}
+    )
 
-    assert bundle.may_inform is informs
+    if supported:
+        assert read(claimed).identity.status is ModelStatus.VALIDATED
+    else:
+        with pytest.raises(ModelBundleError, match="validated, without external evidence"):
+            read(claimed)
+
+
+@pytest.mark.parametrize("status", sorted(set(ModelStatus) - {ModelStatus.VALIDATED}))
+def test_a_model_that_does_not_claim_to_be_validated_needs_no_evidence(status):
+    assert declaration(status=status, evidence=()).status is status
 
 
 def test_evidence_that_contradicts_itself_cannot_be_written():
@@ -553,7 +590,7 @@ def test_the_bundle_that_comes_with_us_says_in_every_place_that_it_is_a_demonstr
     assert "nothing about a patient" in bundle.identity.higher_means
     assert "no clinical meaning" in bundle.model_card
     assert "phantoms only, no clinical meaning" in bundle.evidence[0].cohort
-    assert not bundle.may_inform
+    assert bundle.manifest.acquisition.phase is None
     assert demonstration_bundle_path().stat().st_size < 500_000
 
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from scipy.ndimage import binary_fill_holes, label
 
-from model.planar import area_mm2, key_slice, planar_axes
+from model.planar import area_mm2, key_slice, outline_polygon, planar_axes
 
 SPACINGS = st.tuples(st.floats(0.3, 3.0), st.floats(0.3, 3.0))
 MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=12)).filter(np.any)
@@ -155,3 +156,79 @@ def _touches(mask, point):
             & (point[1] <= row + 1 + near)
         )
     )
+
+
+def distance_to_polygon(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
+    """Distance of each of `points` to the nearest side of a closed polygon."""
+    sides = np.roll(polygon, -1, axis=0) - polygon
+    from_start = points[:, None] - polygon
+    share = np.clip((from_start * sides).sum(-1) / (sides * sides).sum(-1), 0.0, 1.0)
+    return np.linalg.norm(from_start - share[..., None] * sides, axis=-1).min(axis=1)
+
+
+def signed_area(polygon: np.ndarray) -> float:
+    x, y = polygon.T
+    return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
+
+
+def largest_part(mask: np.ndarray) -> np.ndarray:
+    parts, count = label(mask)
+    return binary_fill_holes(parts == max(range(1, count + 1), key=lambda each: (parts == each).sum()))
+
+
+def test_the_outline_of_a_rectangle_is_its_corners_clockwise():
+    mask = np.zeros((6, 9), dtype=bool)
+    mask[1:4, 2:7] = True
+
+    assert outline_polygon(mask) == ((2.0, 1.0), (7.0, 1.0), (7.0, 4.0), (2.0, 4.0))
+
+
+def test_the_outline_is_of_the_largest_part_and_covers_its_holes():
+    mask = np.zeros((20, 20), dtype=bool)
+    mask[1:3, 1:3] = True
+    mask[5:15, 5:15] = True
+    mask[8:10, 8:10] = False
+
+    assert set(outline_polygon(mask)) == {(5.0, 5.0), (15.0, 5.0), (15.0, 15.0), (5.0, 15.0)}
+
+
+@given(mask=MASKS)
+def test_the_outline_of_any_mask_follows_its_pixels_to_half_a_pixel(mask):
+    part = largest_part(mask)
+    padded = np.pad(part, 1)
+    around = np.stack(
+        [
+            padded[row:, column:][: part.shape[0] + 1, : part.shape[1] + 1]
+            for row in (0, 1)
+            for column in (0, 1)
+        ]
+    ).sum(axis=0)
+    rows, columns = np.nonzero((around > 0) & (around < 4))
+    corners = np.stack([columns, rows], axis=1).astype(float)
+
+    polygon = np.array(outline_polygon(mask))
+
+    assert distance_to_polygon(corners, polygon).max() < 0.5
+    assert {tuple(each) for each in polygon} <= {tuple(each) for each in corners}
+    assert signed_area(polygon) > 0
+
+
+def test_the_outline_of_a_large_lesion_keeps_its_area_in_few_corners():
+    rows, columns = np.indices((300, 300))
+    mask = (rows - 140.3) ** 2 + (columns - 151.8) ** 2 <= 120.0**2
+
+    polygon = np.array(outline_polygon(mask))
+
+    assert len(polygon) <= 500
+    assert signed_area(polygon) == pytest.approx(mask.sum(), rel=0.005)
+
+
+def test_a_mask_of_noise_has_an_outline_of_bounded_length():
+    mask = np.random.default_rng(4).random((256, 256)) > 0.35
+
+    assert len(outline_polygon(mask)) <= 500
+
+
+def test_an_empty_mask_has_no_outline():
+    with pytest.raises(ValueError, match="no outline"):
+        outline_polygon(np.zeros((3, 3), dtype=bool))

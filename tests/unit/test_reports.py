@@ -26,6 +26,8 @@ from dicom_listener.reports import (
 )
 from dicom_listener.reports.conformance import template_problems
 from model.domain import (
+    AcquisitionChecks,
+    Code,
     ImageReference,
     Modality,
     ModelStatus,
@@ -37,6 +39,11 @@ from model.domain import (
 from model.features import FEATURE_NAMES, definition
 
 SETTINGS = ReportSettings()
+INDEX = "Lesion 1 is the index lesion, the largest"
+DOUBT = (
+    "Lesion 1 is the largest of those measured, but a larger one may have been left out, or another outline "
+    "of it differs"
+)
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +196,129 @@ def test_scores_of_models_of_different_status_cannot_be_confused(example, status
     assert any("INVESTIGATIONAL" in text and "Not FDA-cleared" in text for text in comments(report))
 
 
+def test_the_percentile_is_said_to_be_among_the_calibration_cases(example):
+    report = findings_report(example.assessment(), example.sources(), document=SETTINGS)
+
+    texts = [item.TextValue for item in items(report) if "percentile 64" in str(item.get("TextValue", ""))]
+    assert len(texts) == 2
+    assert all("percentile 64 among the model's calibration cases" in text for text in texts)
+
+
+def test_nobody_is_said_to_have_validated_a_model_at_this_installation(example):
+    report = findings_report(
+        example.assessment(status=ModelStatus.VALIDATED), example.sources(), document=SETTINGS
+    )
+
+    (status,) = named(report, "MODEL-STATUS")
+    assert (
+        status.ConceptCodeSequence[0].CodeMeaning
+        == "Validated by its maker: external evidence excludes chance"
+    )
+    assert "installation" not in example.tree(report)
+
+
+@pytest.mark.parametrize(
+    ("checks", "applicability", "comment"),
+    [
+        (
+            AcquisitionChecks(agreed=("slice spacing 2.5 mm",), not_stated=()),
+            "Inside every limit that the model states",
+            "Checked: slice spacing 2.5 mm. Nothing else of the acquisition was compared with the model.",
+        ),
+        (
+            AcquisitionChecks(
+                agreed=("slice spacing 2.5 mm",), not_stated=("contrast phase", "tube voltage")
+            ),
+            "Not every limit that the model states was checked",
+            (
+                "Not stated by the images and not checked: contrast phase; tube voltage. "
+                "Checked: slice spacing 2.5 mm. Nothing else of the acquisition was compared with the model."
+            ),
+        ),
+        (
+            None,
+            "Not assessed",
+            "Which limits of the model the acquisition was compared with is not recorded.",
+        ),
+    ],
+)
+def test_only_what_was_checked_is_said_to_be_inside_the_limits(example, checks, applicability, comment):
+    assessment = example.assessment(score=replace(example.SCORE, acquisition=checks))
+
+    report = findings_report(assessment, example.sources(), document=SETTINGS)
+
+    (stated,) = named(report, "APPLICABILITY")
+    assert stated.ConceptCodeSequence[0].CodeMeaning == applicability
+    assert comment in comments(report)
+
+
+@pytest.mark.parametrize(
+    ("reason", "applicability"),
+    [
+        (NotComputedReason.MODALITY, "Outside the limits of the model"),
+        (NotComputedReason.ACQUISITION, "Outside the limits of the model"),
+        (NotComputedReason.OUTSIDE_REFERENCE, "Outside the limits of the model"),
+        (NotComputedReason.NOT_LIVER, "Outside the limits of the model"),
+        (NotComputedReason.SUSPENDED, "Not assessed"),
+        (NotComputedReason.INDEX_LESION, "Not assessed"),
+    ],
+)
+def test_a_study_without_a_score_is_never_said_to_be_inside_the_limits(example, reason, applicability):
+    report = findings_report(
+        example.assessment(score=NotComputed(reason=reason)), example.sources(), document=SETTINGS
+    )
+
+    (stated,) = named(report, "APPLICABILITY")
+    assert stated.ConceptCodeSequence[0].CodeMeaning == applicability
+    assert not any("Checked" in text for text in comments(report))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {},
+            f"2 outlined lesions: 2 measured, none left out. {INDEX}, and is scored, and no other.",
+        ),
+        (
+            {"left_out": 3},
+            f"5 outlined lesions: 2 measured, 3 left out. {INDEX}, and is scored, and no other.",
+        ),
+        (
+            {"score": NotComputed(reason=NotComputedReason.SUSPENDED)},
+            f"2 outlined lesions: 2 measured, none left out. None is scored. {INDEX}.",
+        ),
+        (
+            {
+                "left_out": 1,
+                "index_in_doubt": True,
+                "score": NotComputed(reason=NotComputedReason.INDEX_LESION),
+            },
+            f"3 outlined lesions: 2 measured, 1 left out. None is scored. {DOUBT}.",
+        ),
+    ],
+)
+def test_the_report_says_what_became_of_each_outline(example, changes, sentence):
+    report = findings_report(replace(example.assessment(), **changes), example.sources(), document=SETTINGS)
+
+    assert [text for text in comments(report) if "outlined" in text] == [sentence]
+
+
+def test_a_lone_lesion_is_told_in_the_singular(example):
+    assessment = example.assessment()
+
+    report = findings_report(
+        replace(assessment, lesions=assessment.lesions[:1]), example.sources(), document=SETTINGS
+    )
+
+    assert f"1 outlined lesion: 1 measured, none left out. {INDEX}, and is scored." in comments(report)
+
+
+def test_an_assessment_cannot_hold_a_score_of_a_lesion_that_is_in_doubt(example):
+    with pytest.raises(ValueError, match="in doubt"):
+        replace(example.assessment(), left_out=1, index_in_doubt=True)
+
+
 def test_a_demonstration_score_is_marked_as_meaningless_wherever_it_stands(example):
     report = findings_report(example.assessment(), example.sources(), document=SETTINGS)
 
@@ -230,6 +360,107 @@ def test_a_finding_site_stands_only_where_it_was_stated(example):
 
     assert {item.RelationshipType for item in named(stated, "363698007")} == {"HAS CONCEPT MOD"}
     assert named(unstated, "363698007") == []
+
+
+@pytest.mark.parametrize(
+    "site",
+    [
+        Code(value="", scheme="SCT", meaning="Liver"),
+        Code(value="10200004", scheme=" ", meaning="Liver"),
+        Code(value="10200004", scheme="SCT", meaning=""),
+        Code(value="10200004", scheme="S" * 17, meaning="Liver"),
+    ],
+)
+def test_a_finding_site_that_is_no_whole_code_is_passed_over(example, site):
+    assessment = example.assessment(site=site, from_rtstruct=True)
+    segmentation = lesion_segmentation(assessment, example.sources(), example.masks(), document=SETTINGS)
+
+    reports = [
+        build(assessment, example.sources(), segmentation, document=SETTINGS)
+        for build in (findings_report, radiomics_report)
+    ]
+
+    assert all(named(report, "363698007") == [] for report in reports)
+    assert all(template_problems(report) == [] for report in reports)
+    assert "AnatomicRegionSequence" not in segmentation.SegmentSequence[0]
+
+
+def test_a_lesion_is_drawn_as_its_outline_on_the_key_slice(example):
+    assessment = example.assessment()
+
+    report = read_back(findings_report(assessment, example.sources(), document=SETTINGS))
+
+    for region, lesion in zip(named(report, "111030"), assessment.lesions, strict=True):
+        drawn = [tuple(corner) for corner in np.reshape(region.GraphicData, (-1, 2)).tolist()]
+        assert region.GraphicType == "POLYLINE"
+        assert drawn == [*lesion.planar.outline, lesion.planar.outline[0]]
+        assert len(drawn) > 6
+
+
+def test_a_lesion_whose_outline_was_not_kept_is_drawn_through_the_ends_of_its_axes(example):
+    assessment = example.assessment()
+    lesions = tuple(
+        replace(lesion, planar=replace(lesion.planar, outline=())) for lesion in assessment.lesions
+    )
+
+    report = findings_report(replace(assessment, lesions=lesions), example.sources(), document=SETTINGS)
+
+    drawn = np.reshape(named(report, "111030")[0].GraphicData, (-1, 2)).tolist()
+    assert drawn == [[10.5, 20.5], [22.5, 12.5], [34.5, 20.5], [22.5, 28.5], [10.5, 20.5]]
+
+
+def evidence(report):
+    """Series Instance UID by SOP Instance UID."""
+    return {
+        instance.ReferencedSOPInstanceUID: series.SeriesInstanceUID
+        for study in report.CurrentRequestedProcedureEvidenceSequence
+        for series in study.ReferencedSeriesSequence
+        for instance in series.ReferencedSOPSequence
+    }
+
+
+def of_two_segmentations(example):
+    """The example's assessment with its second lesion from a SEG in a series of its own."""
+    assessment = example.assessment()
+    first, second = assessment.lesions
+    source = replace(
+        second.source,
+        sop_instance_uid=example.uid("second outline"),
+        series_instance_uid=example.uid("second outline series"),
+    )
+    return replace(assessment, lesions=(first, replace(second, source=source)))
+
+
+@pytest.mark.parametrize("build", [findings_report, radiomics_report])
+def test_outlines_of_two_series_stand_in_the_evidence_each_under_its_own(example, build):
+    report = build(of_two_segmentations(example), example.sources(), document=SETTINGS)
+
+    listed = evidence(report)
+    assert listed[example.uid("outline")] == example.uid("outline series")
+    assert listed[example.uid("second outline")] == example.uid("second outline series")
+
+
+def test_an_outline_from_before_its_series_was_kept_stands_under_the_one_that_was(example):
+    assessment = example.assessment()
+    lesions = tuple(
+        replace(lesion, source=replace(lesion.source, series_instance_uid=""))
+        for lesion in assessment.lesions
+    )
+
+    report = findings_report(replace(assessment, lesions=lesions), example.sources(), document=SETTINGS)
+
+    assert evidence(report)[example.uid("outline")] == example.uid("outline series")
+
+
+def test_the_gate_finds_an_instance_under_the_series_of_another(example):
+    report = findings_report(of_two_segmentations(example), example.sources(), document=SETTINGS)
+    right = evidence(report)
+    wrong = right | {example.uid("second outline"): example.uid("outline series")}
+
+    assert template_problems(report, series_of=right) == []
+    assert template_problems(report, series_of=wrong) == [
+        "an instance stands in the evidence under a series that is not its own"
+    ]
 
 
 def test_free_text_of_a_received_outline_goes_nowhere(example):
@@ -410,6 +641,24 @@ def test_missing_patient_and_study_attributes_are_written_empty(example):
     assert not any(report[keyword].value for keyword in keywords[:8])
 
 
+@pytest.mark.parametrize("missing", [None, ""])
+def test_a_patient_whom_only_another_object_of_the_study_names_stands_in_the_report(example, missing):
+    sources = with_header(example, PatientID=missing, IssuerOfPatientID=None)
+
+    report = read_back(findings_report(example.assessment(), sources, document=SETTINGS))
+
+    assert (report.PatientID, report.IssuerOfPatientID) == ("P-0001", "TEST")
+
+
+def test_the_issuer_of_a_patient_id_is_not_added_where_the_images_have_none(example):
+    report = findings_report(
+        example.assessment(), with_header(example, IssuerOfPatientID=None), document=SETTINGS
+    )
+
+    assert report.PatientID == "P-0001"
+    assert "IssuerOfPatientID" not in report
+
+
 @pytest.mark.parametrize(
     ("keyword", "odd", "written"),
     [
@@ -505,15 +754,28 @@ def test_the_marks_of_a_de_identified_study_are_kept(example):
     assert (report.PatientIdentityRemoved, report.DeidentificationMethod) == ("YES", "site profile 3")
 
 
-def test_dates_are_of_the_assessment_in_the_time_zone_of_the_study(example):
-    plain = findings_report(example.assessment(), example.sources(), document=SETTINGS)
-    eastern = findings_report(
-        example.assessment(), with_header(example, TimezoneOffsetFromUTC="+1300"), document=SETTINGS
+def test_dates_are_of_the_assessment_in_universal_time_where_the_study_states_no_zone(example):
+    report = findings_report(example.assessment(), example.sources(), document=SETTINGS)
+
+    assert (report.ContentDate, report.ContentTime) == ("20260301", "123015.250000")
+
+
+@pytest.mark.parametrize(
+    ("offset", "day", "time"),
+    [
+        ("+1300", "20260302", "013015.250000"),
+        ("-1300", "20260228", "233015.250000"),
+        ("-0330", "20260301", "090015.250000"),
+        ("+0545", "20260301", "181515.250000"),
+    ],
+)
+def test_dates_are_of_the_assessment_in_the_time_zone_of_the_study(example, offset, day, time):
+    report = findings_report(
+        example.assessment(), with_header(example, TimezoneOffsetFromUTC=offset), document=SETTINGS
     )
 
-    assert (plain.ContentDate, plain.ContentTime) == ("20260301", "123015.250000")
-    assert (eastern.ContentDate, eastern.ContentTime) == ("20260302", "013015.250000")
-    assert eastern.TimezoneOffsetFromUTC == "+1300"
+    assert (report.ContentDate, report.ContentTime) == (day, time)
+    assert report.TimezoneOffsetFromUTC == offset
 
 
 def first_group(report):
@@ -532,6 +794,12 @@ def without(value):
 
 def no_evidence(report):
     del report.CurrentRequestedProcedureEvidenceSequence
+
+
+def listed_twice(report):
+    study = report.CurrentRequestedProcedureEvidenceSequence[0]
+    first, second = study.ReferencedSeriesSequence
+    second.ReferencedSOPSequence.append(first.ReferencedSOPSequence[0])
 
 
 def other_unit(report):
@@ -570,6 +838,7 @@ def verified(report):
         (without("112040"), "Tracking Unique Identifier"),
         (without("111030"), "neither or both"),
         (no_evidence, "missing from the evidence"),
+        (listed_twice, "stands twice in the evidence"),
         (other_unit, "no UCUM unit"),
         (no_number, "no finite value"),
         (site_as_content, "Finding Site"),
