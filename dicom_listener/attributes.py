@@ -18,25 +18,15 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
-from pydicom.uid import (
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from dicom_listener.encoded import DataSetTooLarge, MalformedDataSet, inflated, split_file
+from dicom_listener.syntaxes import TRANSFER_SYNTAXES
 from model.domain import RejectionReason, is_uid
 from model.errors import ArchiveUnavailable, HccCdsError, RejectedStudy
 
-UNCOMPRESSED_SYNTAXES = frozenset(
-    (
-        str(ImplicitVRLittleEndian),
-        str(ExplicitVRLittleEndian),
-        str(DeflatedExplicitVRLittleEndian),
-        str(ExplicitVRBigEndian),
-    )
-)
-"""PS3.5 10: the transfer syntaxes whose pixels need no codec."""
+_LARGEST_INFLATED_BYTES = 2**30
+"""A multi-frame image of 2,000 slices of 512 KiB is as large."""
 
 
 @contextmanager
@@ -62,7 +52,8 @@ def untrusted(reason: RejectionReason, subject: str) -> Iterator[None]:
         # No other attempt brings it back.
         raise RejectedStudy(RejectionReason.FAULT, "a file of the archive is gone") from None
     except OSError as error:
-        if error.errno == errno.EINVAL:  # a length or an offset in the object that no file can have
+        # EINVAL: a length or an offset that no file can have. None: pydicom's own, for an element cut short.
+        if error.errno in (errno.EINVAL, None):
             raise RejectedStudy(reason, f"{subject} cannot be read") from None
         raise ArchiveUnavailable("an archived instance cannot be read") from error
     except Exception as error:  # noqa: BLE001  the parsers name no base of what broken input makes them raise
@@ -70,10 +61,27 @@ def untrusted(reason: RejectionReason, subject: str) -> Iterator[None]:
 
 
 def require_readable_syntax(transfer_syntax_uid: str, subject: str) -> None:
-    """Raise RejectedStudy if `transfer_syntax_uid` needs a codec."""
-    if transfer_syntax_uid not in UNCOMPRESSED_SYNTAXES:
+    """Raise RejectedStudy if `transfer_syntax_uid` is none that we read."""
+    if transfer_syntax_uid not in TRANSFER_SYNTAXES:
         known = transfer_syntax_uid if is_uid(transfer_syntax_uid) else "unknown"
         raise RejectedStudy(RejectionReason.SYNTAX, f"{subject}: transfer syntax {known}")
+
+
+def require_bounded(path: Path, transfer_syntax_uid: str, reason: RejectionReason, subject: str) -> None:
+    """Raise RejectedStudy if the file at `path` is deflated and becomes too large when it is not.
+
+    pydicom inflates the whole data set before it reads the first element.
+    """
+    if transfer_syntax_uid != DeflatedExplicitVRLittleEndian:
+        return
+    with untrusted(reason, subject):
+        try:
+            data, _ = split_file(path.read_bytes())
+            inflated(data, maximum_bytes=_LARGEST_INFLATED_BYTES)
+        except (DataSetTooLarge, MalformedDataSet):
+            raise RejectedStudy(
+                reason, f"{subject} is not deflated, or too large when it is inflated"
+            ) from None
 
 
 def read_header(path: Path, keywords: Sequence[str] | None = None) -> Dataset:

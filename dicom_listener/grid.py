@@ -20,7 +20,8 @@ from model.errors import RejectedStudy
 _DUPLICATE_MM = 0.01
 """Slices closer than this are at the same place."""
 _UNEVEN_MM, _UNEVEN_FRACTION = 0.1, 0.05
-"""Spacing may vary by the larger of both; positions are often rounded to 0.1 mm."""
+"""By the larger of both a step between slices may miss the mean one, and a slice its place on the regular
+grid; positions are often rounded to 0.1 mm."""
 _SIDEWAYS_MM = 0.1
 """How far a slice may lie off the line through the first and the last."""
 _TILT_DEGREES = 0.5
@@ -105,12 +106,16 @@ def _slice_spacing(positions: NDArray[np.float64], normal: NDArray[np.float64]) 
     if duplicates:
         raise RejectedStudy(RejectionReason.GAP, f"{duplicates} slices at the place of another")
     mean = float(np.mean(steps))
-    uneven = np.abs(steps - mean) > max(_UNEVEN_MM, _UNEVEN_FRACTION * mean)
-    if uneven.any():
+    tolerance = max(_UNEVEN_MM, _UNEVEN_FRACTION * mean)
+    if (np.abs(steps - mean) > tolerance).any():
         raise RejectedStudy(
             RejectionReason.GAP,
             f"slice spacing {steps.min():.2f} to {steps.max():.2f} mm",
         )
+    # Steps that are each a little too long, and later too short, add up between the ends.
+    off = float(np.abs(np.cumsum(steps) - mean * np.arange(1, len(positions))).max())
+    if off > tolerance:
+        raise RejectedStudy(RejectionReason.GAP, f"a slice lies {off:.2f} mm off the regular grid")
     span = positions[-1] - positions[0]
     along = float(span @ normal)
     drift = float(np.degrees(np.arctan2(np.linalg.norm(span - along * normal), along)))

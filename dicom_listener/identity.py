@@ -59,9 +59,7 @@ def identity_of(dataset: Dataset) -> Identity:
     """
     sex = text(dataset, "PatientSex").upper()
     patient_id, issuer = text(dataset, "PatientID"), text(dataset, "IssuerOfPatientID")
-    if not all(
-        len(each) <= _LO_MAX_LENGTH and (each.isprintable() or not each) for each in (patient_id, issuer)
-    ):
+    if not all(len(each) <= _LO_MAX_LENGTH and each.isprintable() for each in (patient_id, issuer)):
         raise RejectedStudy(RejectionReason.NO_PATIENT, "Patient ID or its issuer is no LO value")
     return Identity(
         patient_id=patient_id,

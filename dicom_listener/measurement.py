@@ -9,15 +9,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_listener import segmentation, structures
+from dicom_listener.appearance import lesion_cautions
 from dicom_listener.attributes import read_header, untrusted
 from dicom_listener.identity import IDENTITY_KEYWORDS, NOBODY, Identity, identity_of, one_identity
 from dicom_listener.instance import StoredInstance
-from dicom_listener.outline import is_in_liver
-from dicom_listener.selection import ImageLimits, Selection, select
-from dicom_listener.series import AcquisitionFacts, ImageSeries
+from dicom_listener.lesions import read_lesions
+from dicom_listener.selection import ImageLimits, select
+from dicom_listener.series import ImageSeries, Plane
 from dicom_listener.volume import read_volume
 from model import planar
+from model.acquisition import AcquisitionFacts
 from model.domain import (
     FeatureVector,
     Geometry,
@@ -30,7 +31,6 @@ from model.domain import (
     RejectionReason,
     Study,
     Volume,
-    derived_uid,
 )
 from model.errors import ArchiveUnavailable, RejectedStudy
 from model.radiomics import ExtractionSettings, extract
@@ -49,9 +49,15 @@ class MeasuredStudy:
     masks: tuple[NDArray[np.bool_], ...]
     """In the order of `lesions`, shape (z, y, x)."""
     liver_stated: bool
-    """Whether the index lesion is stated to lie in the liver: by its finding site where it has one,
-    else by the texts of series and study. 'Abdomen' is not 'liver'."""
+    """Whether the index lesion is stated to lie in the liver: by its outline where that says anything of
+    the place, else by the texts of series and study. 'Abdomen' is not 'liver'."""
     acquisition: AcquisitionFacts
+    left_out: int
+    """How many outlined lesions were not measured: too small, holding no voxel, on another grid or
+    Frame of Reference. An outline file that cannot be read counts as one."""
+    index_in_doubt: bool
+    """Whether an outline that was left out may be of a lesion larger than the index lesion, or the index
+    lesion has two outlines whose dates do not tell which replaces which."""
     notes: tuple[str, ...]
     """What a reader of the report should know, in words; neither patient data nor text from outside."""
 
@@ -82,7 +88,9 @@ def measure_study(
         A stored file cannot be read: another attempt may succeed.
     """
     selection = select(instances, limits)
-    lesions, notes = _read_lesions(selection, limits)
+    found = read_lesions(selection, limits.lesion_rule)
+    lesions = tuple(each.lesion for each in found.lesions)
+    notes = [*found.notes]
     volume = read_volume(selection.series)
     if volume.modality is Modality.CT:
         notes += _implausible_hounsfield(volume, lesions, limits.hounsfield_range)
@@ -90,19 +98,27 @@ def measure_study(
         volume, lesions, selection.series, settings[volume.modality], limits.minimum_lesion_voxels
     )
     index = measured[0]
+    outlined = next(each for each in found.lesions if each.lesion is index[1])
+    cautions = lesion_cautions(volume, index[1], selection.series)
     return MeasuredStudy(
         study=selection.identity.study(instances[0].study_instance_uid, default_issuer),
         series=_measured_series(selection.series, index[1], selection.outlines),
         geometry=volume.geometry,
         lesions=tuple(lesion for lesion, _ in measured),
         masks=tuple(lesion.mask for _, lesion in measured),
-        liver_stated=(
-            selection.series.liver_stated
-            if index[0].finding_site is None
-            else is_in_liver(index[0].finding_site)
+        liver_stated=(selection.series.liver_stated if outlined.in_liver is None else outlined.in_liver),
+        acquisition=replace(
+            selection.series.acquisition,
+            cautions=tuple(dict.fromkeys((*selection.series.acquisition.cautions, *cautions))),
         ),
-        acquisition=selection.series.acquisition,
-        notes=(*selection.notes, *notes, *small),
+        left_out=found.left_out + len(lesions) - len(measured),
+        index_in_doubt=found.largest_in_doubt or outlined.is_in_doubt,
+        notes=(
+            *selection.notes,
+            *notes,
+            *small,
+            *(f"{each.value}: {each.explanation}" for each in cautions),
+        ),
     )
 
 
@@ -131,60 +147,6 @@ def _identities(instances: Iterable[StoredInstance]) -> set[Identity]:
         except (RejectedStudy, ArchiveUnavailable):
             continue
     return found
-
-
-def _read_lesions(selection: Selection, limits: ImageLimits) -> tuple[list[Lesion], list[str]]:
-    """Return the lesions of all outlines, largest first, each once, and what is odd about them."""
-    lesions: list[Lesion] = []
-    notes: list[str] = []
-    rejections: list[RejectedStudy] = []
-    for instance in selection.outlines:
-        reader = structures if instance.sop_class_uid == structures.STRUCTURE_SET_SOP_CLASS else segmentation
-        try:
-            found = reader.read_lesions(instance, selection.series.geometry, limits.lesion_rule)
-        except RejectedStudy as rejection:
-            rejections.append(rejection)
-            continue
-        lesions.extend(found.lesions)
-        notes.extend(found.notes)
-    if not lesions:
-        raise (
-            rejections[0]
-            if rejections
-            else RejectedStudy(RejectionReason.LESION_TOO_SMALL, "no outlined lesion holds a voxel")
-        )
-    notes.extend(f"an outline was left out: {rejection}" for rejection in rejections)
-    # The voxel count decides; of repeats the one that says where it lies; the rest makes a run repeatable.
-    lesions.sort(
-        key=lambda each: (
-            -int(each.mask.sum()),
-            each.finding_site is None,
-            each.source.sop_instance_uid,
-            each.source.number,
-        )
-    )
-    unique, repeats = _without_repeats(lesions)
-    if repeats:
-        notes.append(f"{repeats} outlines repeat another voxel by voxel and were measured once")
-    return unique, notes
-
-
-def _without_repeats(lesions: Sequence[Lesion]) -> tuple[list[Lesion], int]:
-    """Return each lesion once, with a tracking UID of its own, and how many were repeats."""
-    unique: dict[bytes, Lesion] = {}
-    taken: set[str] = set()
-    for lesion in lesions:
-        voxels = np.packbits(lesion.mask).tobytes()
-        if voxels in unique:
-            continue
-        if lesion.tracking_uid in taken:
-            # Two different outlines of one tracked lesion: the report needs to tell them apart.
-            source = lesion.source
-            again = derived_uid("lesion", source.sop_instance_uid, str(source.number))
-            lesion = replace(lesion, tracking_uid=again)  # noqa: PLW2901
-        taken.add(lesion.tracking_uid)
-        unique[voxels] = lesion
-    return list(unique.values()), len(lesions) - len(unique)
 
 
 def _implausible_hounsfield(
@@ -253,10 +215,11 @@ def _planar(mask: NDArray[np.bool_], series: ImageSeries) -> PlanarMeasurement:
     spacing_mm = series.geometry.spacing_mm[:2]
     long_axis, short_axis = planar.planar_axes(mask[plane], spacing_mm)
     return PlanarMeasurement(
-        image=_reference(series.images[plane]),
+        image=_reference(series.planes[plane]),
         long_axis=long_axis,
         short_axis=short_axis,
         area_mm2=planar.area_mm2(mask[plane], spacing_mm),
+        outline=planar.outline_polygon(mask[plane]),
     )
 
 
@@ -267,7 +230,7 @@ def _measured_series(
         series_instance_uid=series.series_instance_uid,
         frame_of_reference_uid=series.frame_of_reference_uid,
         modality=series.modality,
-        images=tuple(_reference(image) for image in series.images),
+        images=tuple(_reference(plane) for plane in series.planes),
         spacing_mm=series.geometry.spacing_mm,
         segmentation_series_instance_uid=next(
             outline.series_instance_uid
@@ -277,5 +240,9 @@ def _measured_series(
     )
 
 
-def _reference(image: StoredInstance) -> ImageReference:
-    return ImageReference(sop_class_uid=image.sop_class_uid, sop_instance_uid=image.sop_instance_uid)
+def _reference(plane: Plane) -> ImageReference:
+    return ImageReference(
+        sop_class_uid=plane.instance.sop_class_uid,
+        sop_instance_uid=plane.instance.sop_instance_uid,
+        frame_number=plane.frame_number,
+    )

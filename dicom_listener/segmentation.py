@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,20 +14,33 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code as DicomCode
 from pydicom.uid import SegmentationStorage
 
+from dicom_listener.anatomy import site
 from dicom_listener.attributes import (
     items,
     number,
     numbers,
     read_header,
+    require_bounded,
     require_readable_syntax,
     text,
     uid,
     untrusted,
 )
+from dicom_listener.equipment import is_ours
 from dicom_listener.grid import grid_index
 from dicom_listener.identity import identity_of
 from dicom_listener.instance import StoredInstance
-from dicom_listener.outline import LesionRule, Outline, OutlinedLesions, dicom_code, finding_site
+from dicom_listener.outline import (
+    MOST_LESIONS,
+    LesionRule,
+    Outline,
+    OutlinedLesion,
+    OutlinedLesions,
+    dicom_codes,
+    drawn_at,
+    referenced_images,
+)
+from dicom_listener.regrid import SegmentFrame, resampled
 from model.domain import Geometry, Lesion, OutlineSource, RejectionReason, derived_uid
 from model.errors import RejectedStudy
 
@@ -58,13 +72,19 @@ class _Segment:
     @property
     def properties(self) -> list[DicomCode]:
         keywords = ("SegmentedPropertyTypeCodeSequence", "SegmentedPropertyCategoryCodeSequence")
-        return [dicom_code(code) for keyword in keywords for code in items(self.item, keyword)]
+        return dicom_codes(self.item, *keywords)
 
 
 def read_outline(instance: StoredInstance, rule: LesionRule) -> Outline:
     """Return the header of the SEG `instance`; raise RejectedStudy if it cannot be read."""
-    with untrusted(RejectionReason.PIXELS, "a segmentation"):
+    subject = "a segmentation"
+    require_readable_syntax(instance.transfer_syntax_uid, subject)
+    require_bounded(instance.path, instance.transfer_syntax_uid, RejectionReason.PIXELS, subject)
+    with untrusted(RejectionReason.PIXELS, subject):
         header = read_header(instance.path)
+        if is_ours(header):
+            raise RejectedStudy(RejectionReason.OWN_OUTLINE)
+        lesion_numbers = tuple(each.number for each in _segments(header) if each.is_lesion(rule))
         return Outline(
             instance=instance,
             identity=identity_of(header),
@@ -73,35 +93,84 @@ def read_outline(instance: StoredInstance, rule: LesionRule) -> Outline:
             )
             - {""},
             frame_of_reference_uids=frozenset((uid(header, "FrameOfReferenceUID"),)) - {""},
-            lesion_numbers=tuple(each.number for each in _segments(header) if each.is_lesion(rule)),
+            images=_images(header, lesion_numbers),
+            lesion_numbers=lesion_numbers,
+            drawn=drawn_at(header, content=("ContentDate", "ContentTime")),
         )
 
 
-def read_lesions(instance: StoredInstance, geometry: Geometry, rule: LesionRule) -> OutlinedLesions:
+def read_lesions(
+    instance: StoredInstance, geometry: Geometry, rule: LesionRule, *, frame_of_reference_uid: str
+) -> OutlinedLesions:
     """Return the lesions of the SEG `instance` on the grid `geometry` of its image series.
+
+    Parameters
+    ----------
+    frame_of_reference_uid
+        Of the image series.
 
     Raises
     ------
     RejectedStudy
-        MASK_GRID: a frame with lesion in it does not lie on the grid. SYNTAX, PIXELS: it cannot be read.
+        MASK_GRID: it has another Frame of Reference, so that equal coordinates are other places
+        (PS3.3 C.7.4.1), or it lies on a grid of its own that cannot carry the lesion over. SYNTAX, PIXELS: it
+        cannot be read.
     """
     require_readable_syntax(instance.transfer_syntax_uid, "a segmentation")
     with untrusted(RejectionReason.PIXELS, "a segmentation"):
         segmentation = hd.seg.segread(instance.path)
-        segments = [each for each in _segments(segmentation) if each.is_lesion(rule)]
-        masks = _masks(segmentation, [each.number for each in segments], geometry)
+        if uid(segmentation, "FrameOfReferenceUID") not in ("", frame_of_reference_uid):
+            raise RejectedStudy(
+                RejectionReason.MASK_GRID, "a segmentation in another Frame of Reference than the images"
+            )
+        outlined = [each for each in _segments(segmentation) if each.is_lesion(rule)]
+        segments = _largest(segmentation, outlined)
+        masks, elsewhere = _masks(segmentation, [each.number for each in segments], geometry)
+        notes = [
+            f"lesion segment {segments[place].number} was drawn on another grid, and was carried over to the"
+            " images by nearest neighbour"
+            for place in elsewhere
+        ]
+        notes += [
+            f"lesion segment {segment.number} is empty"
+            for segment, mask in zip(segments, masks, strict=True)
+            if not mask.any()
+        ]
+        if len(segments) < len(outlined):
+            notes.append(f"of {len(outlined)} lesion segments the {len(segments)} largest were read")
         return OutlinedLesions(
             lesions=tuple(
                 _lesion(segment, mask, instance)
                 for segment, mask in zip(segments, masks, strict=True)
                 if mask.any()
             ),
-            notes=tuple(
-                f"lesion segment {segment.number} is empty"
-                for segment, mask in zip(segments, masks, strict=True)
-                if not mask.any()
-            ),
+            notes=tuple(notes),
+            left_out=len(outlined) - len(segments),
         )
+
+
+def _images(header: Dataset, lesion_numbers: Sequence[int]) -> frozenset[tuple[str, int | None]]:
+    """Return the images that frames with lesions were derived from, else all that the object names."""
+    is_label_map = text(header, "SegmentationType") == "LABELMAP"
+    sources = [
+        source
+        for _, groups in _functional_groups(header)
+        if is_label_map or _segment_number(groups) in lesion_numbers
+        for group in groups
+        for derivation in items(group, "DerivationImageSequence")
+        for source in items(derivation, "SourceImageSequence")
+    ]
+    return frozenset(referenced_images(sources)) or frozenset(
+        referenced_images(
+            instance
+            for series in items(header, "ReferencedSeriesSequence")
+            for instance in items(series, "ReferencedInstanceSequence")
+        )
+    )
+
+
+def _segment_number(groups: Sequence[Dataset]) -> float | None:
+    return number(_macro(groups, "SegmentIdentificationSequence"), "ReferencedSegmentNumber")
 
 
 def _segments(header: Dataset) -> list[_Segment]:
@@ -111,31 +180,65 @@ def _segments(header: Dataset) -> list[_Segment]:
     ]
 
 
-def _lesion(segment: _Segment, mask: NDArray[np.bool_], instance: StoredInstance) -> Lesion:
-    regions = [dicom_code(code) for code in items(segment.item, "AnatomicRegionSequence")]
-    return Lesion(
-        tracking_uid=uid(segment.item, "TrackingUID")
-        or derived_uid("lesion", instance.sop_instance_uid, str(segment.number)),
-        mask=mask,
-        source=OutlineSource(
-            sop_class_uid=instance.sop_class_uid,
-            sop_instance_uid=instance.sop_instance_uid,
-            number=segment.number,
-            label=segment.label,
-            algorithm_type=text(segment.item, "SegmentAlgorithmType"),
-        ),
-        finding_site=finding_site(regions[0] if regions else None, segment.properties, segment.label),
+def _lesion(segment: _Segment, mask: NDArray[np.bool_], instance: StoredInstance) -> OutlinedLesion:
+    stated = site(
+        dicom_codes(segment.item, "AnatomicRegionSequence"),
+        segment.properties,
+        (segment.label, text(segment.item, "SegmentDescription")),
     )
+    tracking_uid = uid(segment.item, "TrackingUID")
+    return OutlinedLesion(
+        lesion=Lesion(
+            tracking_uid=tracking_uid
+            or derived_uid("lesion", instance.sop_instance_uid, str(segment.number)),
+            mask=mask,
+            source=OutlineSource(
+                sop_class_uid=instance.sop_class_uid,
+                sop_instance_uid=instance.sop_instance_uid,
+                series_instance_uid=instance.series_instance_uid,
+                number=segment.number,
+                label=segment.label,
+                algorithm_type=text(segment.item, "SegmentAlgorithmType"),
+            ),
+            finding_site=stated.code,
+        ),
+        in_liver=stated.in_liver,
+        is_tracked=bool(tracking_uid),
+    )
+
+
+def _largest(segmentation: hd.seg.Segmentation, segments: Sequence[_Segment]) -> list[_Segment]:
+    """Return the segments with most voxels, in their order, before memory is taken for their masks."""
+    if len(segments) <= MOST_LESIONS:
+        return list(segments)
+    _require_frames(segmentation)
+    voxels: Counter[int] = Counter()
+    is_label_map = text(segmentation, "SegmentationType") == "LABELMAP"
+    for frame_number, groups in _functional_groups(segmentation):
+        stored = segmentation.get_stored_frame(frame_number)
+        if is_label_map:
+            found, counts = np.unique(stored, return_counts=True)
+            voxels.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+        else:
+            of = int(_segment_number(groups) or 0)
+            voxels[of] += int(np.count_nonzero(_inside(segmentation, stored, of)))
+    order = sorted(range(len(segments)), key=lambda place: -voxels[segments[place].number])
+    return [segments[place] for place in sorted(order[:MOST_LESIONS])]
+
+
+def _require_frames(segmentation: hd.seg.Segmentation) -> None:
+    declared = (len(items(segmentation, "PerFrameFunctionalGroupsSequence")), segmentation.number_of_frames)
+    if declared[0] != declared[1] or not min(*declared, segmentation.Rows, segmentation.Columns):
+        raise RejectedStudy(RejectionReason.PIXELS, "a segmentation without frames, or with frames nowhere")
 
 
 def _masks(
     segmentation: hd.seg.Segmentation, segment_numbers: Sequence[int], geometry: Geometry
-) -> list[NDArray[np.bool_]]:
-    """Return one mask on `geometry` for each of `segment_numbers`."""
-    declared = (len(items(segmentation, "PerFrameFunctionalGroupsSequence")), segmentation.number_of_frames)
-    if declared[0] != declared[1] or not min(*declared, segmentation.Rows, segmentation.Columns):
-        raise RejectedStudy(RejectionReason.PIXELS, "a segmentation without frames, or with frames nowhere")
+) -> tuple[list[NDArray[np.bool_]], list[int]]:
+    """Return one mask on `geometry` for each of `segment_numbers`, and which of them were on another grid."""
+    _require_frames(segmentation)
     masks = [np.zeros(geometry.shape, dtype=np.bool_) for _ in segment_numbers]
+    elsewhere: dict[int, None] = {}
     for frame_number, groups in _functional_groups(segmentation):
         wanted = _segments_of_frame(segmentation, groups, segment_numbers)
         if not wanted:
@@ -143,9 +246,33 @@ def _masks(
         stored = segmentation.get_stored_frame(frame_number)
         for place in wanted:
             inside = _inside(segmentation, stored, segment_numbers[place])
-            if inside.any():
-                _put(masks[place], inside, groups, geometry)
-    return masks
+            if not inside.any():
+                continue
+            corner = _place(inside.shape, groups, geometry)
+            if corner is None:
+                elsewhere[place] = None
+            elif place not in elsewhere:
+                _put(masks[place], inside, corner)
+    for place in elsewhere:
+        masks[place] = resampled(list(_frames_of(segmentation, segment_numbers[place])), geometry)
+    return masks, list(elsewhere)
+
+
+def _frames_of(segmentation: hd.seg.Segmentation, segment_number: int) -> Iterator[SegmentFrame]:
+    """Yield the frames that hold pixels of the segment, where they lie."""
+    for frame_number, groups in _functional_groups(segmentation):
+        if not _segments_of_frame(segmentation, groups, [segment_number]):
+            continue
+        inside = _inside(segmentation, segmentation.get_stored_frame(frame_number), segment_number)
+        if inside.any():
+            position, orientation, spacing = _plane(groups)
+            yield SegmentFrame(
+                inside=inside,
+                position_mm=position,
+                orientation=orientation,
+                pixel_spacing_mm=spacing,
+                slice_spacing_mm=number(_macro(groups, "PixelMeasuresSequence"), "SpacingBetweenSlices"),
+            )
 
 
 def _functional_groups(segmentation: Dataset) -> Iterator[tuple[int, tuple[Dataset, ...]]]:
@@ -170,7 +297,7 @@ def _segments_of_frame(
     """Return the indices in `segment_numbers` of the segments that the frame may hold."""
     if text(segmentation, "SegmentationType") == "LABELMAP":
         return list(range(len(segment_numbers)))
-    found = number(_macro(groups, "SegmentIdentificationSequence"), "ReferencedSegmentNumber")
+    found = _segment_number(groups)
     return [place for place, segment_number in enumerate(segment_numbers) if segment_number == found]
 
 
@@ -190,11 +317,9 @@ def _inside(segmentation: Dataset, stored: NDArray[np.generic], segment_number: 
             raise RejectedStudy(RejectionReason.PIXELS, "a segmentation of unknown Segmentation Type")
 
 
-def _put(
-    mask: NDArray[np.bool_], inside: NDArray[np.bool_], groups: Sequence[Dataset], geometry: Geometry
-) -> None:
+def _put(mask: NDArray[np.bool_], inside: NDArray[np.bool_], corner: tuple[int, int, int]) -> None:
     """Set `inside`, a frame, in `mask`; a frame may cover part of a slice, or reach over its edge empty."""
-    plane, row, column = _place(inside.shape, groups, geometry)
+    plane, row, column = corner
     rows, columns = np.nonzero(inside)
     rows, columns = rows + row, columns + column
     planes, height, width = mask.shape
@@ -208,19 +333,27 @@ def _put(
     mask[plane, rows, columns] = True
 
 
-def _place(shape: tuple[int, ...], groups: Sequence[Dataset], geometry: Geometry) -> tuple[int, int, int]:
-    """Return slice, row and column of the image at which the first pixel of a frame lies.
+def _plane(groups: Sequence[Dataset]) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
+    """Return position, orientation and pixel spacing (between rows, between columns) of a frame."""
+    position = numbers(_macro(groups, "PlanePositionSequence"), "ImagePositionPatient", 3)
+    orientation = numbers(_macro(groups, "PlaneOrientationSequence"), "ImageOrientationPatient", 6)
+    spacing = numbers(_macro(groups, "PixelMeasuresSequence"), "PixelSpacing", 2)
+    if position is None or orientation is None or spacing is None or min(spacing) <= 0:
+        raise RejectedStudy(
+            RejectionReason.MASK_GRID, "a segmentation without position, orientation or spacing"
+        )
+    return position, orientation, spacing
+
+
+def _place(
+    shape: tuple[int, ...], groups: Sequence[Dataset], geometry: Geometry
+) -> tuple[int, int, int] | None:
+    """Return slice, row and column of the image at which the first pixel of a frame lies, if on its grid.
 
     Three corners of the frame must meet voxel centres in the right distance: that holds
     only where orientation, pixel spacing and position all agree.
     """
-    position = numbers(_macro(groups, "PlanePositionSequence"), "ImagePositionPatient", 3)
-    orientation = numbers(_macro(groups, "PlaneOrientationSequence"), "ImageOrientationPatient", 6)
-    spacing = numbers(_macro(groups, "PixelMeasuresSequence"), "PixelSpacing", 2)
-    if position is None or orientation is None or spacing is None:
-        raise RejectedStudy(
-            RejectionReason.MASK_GRID, "a segmentation without position, orientation or spacing"
-        )
+    position, orientation, spacing = _plane(groups)
     rows, columns = shape
     origin = np.array(position)
     along_row = np.array(orientation[:3]) * spacing[1] * (columns - 1)
@@ -228,10 +361,7 @@ def _place(shape: tuple[int, ...], groups: Sequence[Dataset], geometry: Geometry
     corners = grid_index(np.array([origin, origin + along_row, origin + along_column]), geometry)
     first = np.rint(corners[0])
     expected = first + np.array([[0, 0, 0], [columns - 1, 0, 0], [0, rows - 1, 0]])
-    miss = float(np.abs(corners - expected).max())
-    if miss > _ON_GRID_TOLERANCE:
-        raise RejectedStudy(
-            RejectionReason.MASK_GRID, f"a frame misses the image's grid by {miss:.1f} voxels"
-        )
+    if float(np.abs(corners - expected).max()) > _ON_GRID_TOLERANCE:
+        return None
     column, row, plane = (int(each) for each in first)
     return plane, row, column

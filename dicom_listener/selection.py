@@ -1,80 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which series of a study is measured, and why the others are not.
 
-The rule: a series can be measured when it passes every gate. Of those, one whose lesions
-are outlined is taken; of several, CT before MR, then the one with most slices, then the
-lowest Series Instance UID. The same study gives the same choice whatever the order in
-which its instances came.
+The rule: a series, or each stack of one that holds several, can be measured when it passes
+every gate. Of those, one whose lesions are outlined is taken; of several, the contrast
+phase that the model asks for before one that is not stated before another, CT before MR,
+then the one with most slices, then the lowest Series Instance UID. The same study gives
+the same choice whatever the order in which its instances came.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from pydicom.uid import (
-    DeflatedExplicitVRLittleEndian,
-    EnhancedCTImageStorage,
-    EnhancedMRImageStorage,
-    LegacyConvertedEnhancedCTImageStorage,
-    LegacyConvertedEnhancedMRImageStorage,
-)
-
 from dicom_listener import segmentation, structures
-from dicom_listener.attributes import require_readable_syntax
-from dicom_listener.grid import regular_grid
+from dicom_listener.candidates import Candidate, candidates_of
+from dicom_listener.gates import ImageLimits
 from dicom_listener.identity import Identity, one_identity
 from dicom_listener.instance import StoredInstance
-from dicom_listener.outline import LesionRule, Outline
-from dicom_listener.series import (
-    MODALITY_OF_SOP_CLASS,
-    ImageHeader,
-    ImageSeries,
-    read_image_header,
-    read_image_series,
-)
-from model.domain import Modality, RejectionReason
+from dicom_listener.outline import Outline
+from dicom_listener.series import MODALITY_OF_SOP_CLASS, ImageSeries
+from model.domain import RejectionReason
 from model.errors import RejectedStudy
 
-_MULTI_FRAME_SOP_CLASSES = {
-    str(EnhancedCTImageStorage): Modality.CT,
-    str(LegacyConvertedEnhancedCTImageStorage): Modality.CT,
-    str(EnhancedMRImageStorage): Modality.MR,
-    str(LegacyConvertedEnhancedMRImageStorage): Modality.MR,
-}
+__all__ = ["ImageLimits", "Refusal", "Selection", "StudyContents", "choose", "select", "study_contents"]
 
-_DERIVED = re.compile(
-    r"\b(MPR|MIP|MINIP|MNIP|AVERAGE|PROJECTION|CSA 3D|SUB|SUBTRACTION|ADC|REFORMATTED|VRT|SSD|CURVED"
-    r"|SECONDARY)\b"
-)
-"""Of what is DERIVED, that which is no longer the texture that was acquired. SECONDARY is Value 2 of
-Image Type for pictures made of pictures; DERIVED\\PRIMARY, as filtered originals are, may pass."""
-
-_AXIAL_NORMAL = 0.996
-"""Cosine of 5 degrees, by which the normal may lean from the patient's long axis."""
-_TILT_DEGREES = 0.5
-_LARGEST_MATRIX = 4096
-_ROUNDING = 1.001
-"""A spacing that is 5 mm but for the rounding of positions is 5 mm."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageLimits:
-    """Quality gates; fields and units as in the `image` section of the settings."""
-
-    lesion_codes: tuple[str, ...]
-    lesion_names: tuple[str, ...]
-    maximum_slice_spacing_mm: float
-    minimum_slices: int
-    minimum_lesion_voxels: int
-    hounsfield_range: tuple[float, float]
-
-    @property
-    def lesion_rule(self) -> LesionRule:
-        """Which outlined things are lesions."""
-        return LesionRule(codes=self.lesion_codes, names=self.lesion_names)
+_OTHER_IMAGES = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(?:7(?:\..*)?|104\..*)")
+"""Secondary Capture and Encapsulated Documents (PS3.4 B.5): pictures, but no measured ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,37 +46,44 @@ class Selection:
     """The series to measure, the objects that outline its lesions, and what was passed over."""
 
     series: ImageSeries
-    outlines: tuple[StoredInstance, ...]
+    drawn: tuple[Outline, ...]
+    """The outlines that say they were drawn on the series, in the order of their SOP Instance UIDs."""
+    unread: tuple[Refusal, ...]
+    """SEGs and RTSTRUCTs whose header cannot be read: what they outline, and on what, is not known."""
     identity: Identity = field(repr=False)
     notes: tuple[str, ...]
     refused: tuple[Refusal, ...]
+    considered: tuple[StoredInstance, ...]
+    """All images and outlines among the instances: of these alone the choice, its notes and what is in
+    doubt come out the same again."""
+
+    @property
+    def outlines(self) -> tuple[StoredInstance, ...]:
+        """The objects of `drawn`."""
+        return tuple(each.instance for each in self.drawn)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Candidate:
-    """An image series: how far it got through the gates."""
+class StudyContents:
+    """All that a study holds which may be measured, or outlines it, before anything is chosen."""
 
-    series_instance_uid: str
-    modality: Modality
-    instances: tuple[StoredInstance, ...]
-    frame_of_reference_uids: frozenset[str]
-    identities: tuple[Identity, ...] = field(repr=False)
-    outcome: ImageSeries | RejectedStudy
-    notes: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+    """The preferred first."""
+    outlines: tuple[Outline, ...]
+    refused_outlines: tuple[Refusal, ...]
 
-    @property
-    def preference(self) -> tuple[bool, int, str]:
-        return (self.modality is not Modality.CT, -len(self.instances), self.series_instance_uid)
 
-    def is_outlined_by(self, outline: Outline) -> bool:
-        """Whether `outline` says that it was drawn on this series.
-
-        Where it names no series at all, the Frame of Reference says it. Where it names one,
-        that one is meant and no other: the same frame holds the other contrast phases too.
-        """
-        if outline.series_instance_uids:
-            return self.series_instance_uid in outline.series_instance_uids
-        return bool(self.frame_of_reference_uids & outline.frame_of_reference_uids)
+def study_contents(instances: Iterable[StoredInstance], limits: ImageLimits) -> StudyContents:
+    """Read the headers of a study and take its series through the gates; repeats count once."""
+    unique = {instance.sop_instance_uid: instance for instance in instances}.values()
+    outlines, refused = _outlines(unique, limits)
+    return StudyContents(
+        candidates=tuple(
+            sorted(candidates_of(unique, limits), key=lambda each: each.preference(limits.phase))
+        ),
+        outlines=tuple(outlines),
+        refused_outlines=tuple(refused),
+    )
 
 
 def select(instances: Sequence[StoredInstance], limits: ImageLimits) -> Selection:
@@ -138,138 +99,74 @@ def select(instances: Sequence[StoredInstance], limits: ImageLimits) -> Selectio
     RejectedStudy
         Nothing can be measured: with the reason of the series that would have been chosen.
     """
-    unique = {instance.sop_instance_uid: instance for instance in instances}.values()
-    candidates = sorted(_candidates(unique, limits), key=lambda each: each.preference)
-    outlines, refused_outlines = _outlines(unique, limits.lesion_rule)
+    return choose(study_contents(instances, limits), instances)
+
+
+def choose(contents: StudyContents, instances: Iterable[StoredInstance]) -> Selection:
+    """Choose what of `contents` of the study with `instances` is measured; raises as `select` does."""
+    candidates, outlines, refused_outlines = (
+        contents.candidates,
+        contents.outlines,
+        contents.refused_outlines,
+    )
     if not candidates:
-        raise RejectedStudy(RejectionReason.NO_IMAGE, _what_arrived(unique))
+        raise _no_image(instances)
     identity = one_identity(
         [
             *(identity for candidate in candidates for identity in candidate.identities),
             *(outline.identity for outline in outlines),
         ]
     )
-    drawn = {
-        candidate.series_instance_uid: [each for each in outlines if candidate.is_outlined_by(each)]
-        for candidate in candidates
-    }
-    outlined = [candidate for candidate in candidates if drawn[candidate.series_instance_uid]]
+    drawn = {id(candidate): _drawn_on(candidate, contents) for candidate in candidates}
+    outlined = [candidate for candidate in candidates if drawn[id(candidate)]]
     for candidate in outlined:
         if isinstance(candidate.outcome, ImageSeries):
-            chosen = drawn[candidate.series_instance_uid]
+            chosen = drawn[id(candidate)]
             return Selection(
                 series=candidate.outcome,
-                outlines=tuple(
-                    each.instance for each in sorted(chosen, key=lambda each: each.instance.sop_instance_uid)
+                drawn=tuple(sorted(chosen, key=lambda each: each.instance.sop_instance_uid)),
+                unread=tuple(
+                    each
+                    for each in refused_outlines
+                    if each.reason not in (RejectionReason.NO_LESION, RejectionReason.OWN_OUTLINE)
                 ),
                 identity=identity,
-                notes=(*candidate.notes, *_notes_on_choice(candidate.outcome, outlined, chosen)),
+                notes=(*candidate.notes, *_notes_on_choice(candidate, outlined, chosen)),
                 refused=(*_refusals(candidates), *refused_outlines),
+                considered=tuple(each for each in instances if _is_considered(each)),
             )
     raise _best_reason(candidates, outlined, outlines, refused_outlines)
 
 
-def _candidates(instances: Iterable[StoredInstance], limits: ImageLimits) -> list[_Candidate]:
-    series: dict[tuple[str, Modality], list[StoredInstance]] = defaultdict(list)
-    for instance in instances:
-        modality = MODALITY_OF_SOP_CLASS.get(instance.sop_class_uid) or _MULTI_FRAME_SOP_CLASSES.get(
-            instance.sop_class_uid
-        )
-        if modality is not None:
-            series[instance.series_instance_uid, modality].append(instance)
-    return [_candidate(uid, modality, tuple(images), limits) for (uid, modality), images in series.items()]
-
-
-def _candidate(
-    series_instance_uid: str, modality: Modality, instances: tuple[StoredInstance, ...], limits: ImageLimits
-) -> _Candidate:
-    """Read the headers of one series and take it through the gates."""
-    headers: list[ImageHeader] = []
-    notes: list[str] = []
-    outcome: ImageSeries | RejectedStudy
-    try:
-        # One by one: the headers before an unreadable one still tell frame and patient.
-        for instance in instances:
-            headers.append(read_image_header(instance))  # noqa: PERF401
-        outcome = _gated(headers, modality, limits, notes)
-    except RejectedStudy as rejection:
-        outcome = rejection
-    return _Candidate(
-        series_instance_uid=series_instance_uid,
-        modality=modality,
-        instances=instances,
-        frame_of_reference_uids=frozenset(header.frame_of_reference_uid for header in headers) - {""},
-        identities=tuple({header.identity for header in headers}),
-        outcome=outcome,
-        notes=tuple(notes),
+def _is_considered(instance: StoredInstance) -> bool:
+    return (
+        instance.sop_class_uid in MODALITY_OF_SOP_CLASS
+        or instance.sop_class_uid in segmentation.SEGMENTATION_SOP_CLASSES
+        or instance.sop_class_uid == structures.STRUCTURE_SET_SOP_CLASS
     )
 
 
-def _gated(
-    headers: Sequence[ImageHeader], modality: Modality, limits: ImageLimits, notes: list[str]
-) -> ImageSeries:
-    """Return the series of `headers`, or raise RejectedStudy at the first gate that it does not pass."""
-    if any(header.instance.sop_class_uid in _MULTI_FRAME_SOP_CLASSES for header in headers):
-        raise RejectedStudy(RejectionReason.NO_IMAGE, "multi-frame images are not read")
-    slices = [header for header in headers if "LOCALIZER" not in header.image_type]
-    if len(slices) < limits.minimum_slices:
-        raise RejectedStudy(
-            RejectionReason.LOCALIZER,
-            f"{len(slices)} slices besides localizers, {limits.minimum_slices} are needed",
+def _drawn_on(candidate: Candidate, contents: StudyContents) -> list[Outline]:
+    """Return the outlines of `candidate`: of it alone, where its series holds several stacks."""
+    return [
+        outline
+        for outline in contents.outlines
+        if candidate.is_outlined_by(outline)
+        and (
+            candidate.stack_count == 1
+            or not any(
+                other is not candidate
+                and other.series_instance_uid == candidate.series_instance_uid
+                and other.is_outlined_by(outline)
+                for other in contents.candidates
+            )
         )
-    if len(slices) < len(headers):
-        notes.append(f"{len(headers) - len(slices)} localizer images of the series were left out")
-    for header in slices:
-        require_readable_syntax(header.instance.transfer_syntax_uid, f"a {modality} image")
-    _require_original(slices)
-    frames = {header.frame_of_reference_uid for header in slices}
-    if "" in frames:
-        raise RejectedStudy(RejectionReason.NO_FRAME_OF_REFERENCE)
-    if len(frames) > 1:
-        raise RejectedStudy(RejectionReason.MIXED_GEOMETRY, "Frame of Reference UID differs")
-    _require_pixels_on_disk(slices)
-    tilt = max(abs(header.gantry_tilt_degrees) for header in slices)
-    if tilt > _TILT_DEGREES:
-        raise RejectedStudy(RejectionReason.TILT, f"Gantry/Detector Tilt of {tilt:.1f} degrees")
-    ordered, geometry = regular_grid(slices)
-    if abs(geometry.direction[8]) < _AXIAL_NORMAL:
-        raise RejectedStudy(RejectionReason.ORIENTATION, "the slice normal leans by more than 5 degrees")
-    thickness = max(geometry.spacing_mm[2], *(header.slice_thickness_mm or 0.0 for header in slices))
-    if thickness > limits.maximum_slice_spacing_mm * _ROUNDING:
-        raise RejectedStudy(
-            RejectionReason.THICKNESS,
-            f"{thickness:.2f} mm, at most {limits.maximum_slice_spacing_mm:g} mm is allowed",
-        )
-    return read_image_series(
-        tuple(header.instance for header in ordered),
-        modality=modality,
-        geometry=geometry,
-        frame_of_reference_uid=frames.pop(),
-    )
+    ]
 
 
-def _require_original(slices: Sequence[ImageHeader]) -> None:
-    for header in slices:
-        if header.image_type[:1] != ("DERIVED",):
-            continue
-        found = _DERIVED.search(" ".join((*header.image_type, header.description)))
-        if found:
-            raise RejectedStudy(RejectionReason.DERIVED, f"derived images: {found.group()}")
-
-
-def _require_pixels_on_disk(slices: Sequence[ImageHeader]) -> None:
-    """Raise where the header promises more pixels than the file can hold, before memory is taken for them."""
-    for header in slices:
-        if not 0 < max(header.rows, header.columns) <= _LARGEST_MATRIX or not min(
-            header.rows, header.columns
-        ):
-            raise RejectedStudy(RejectionReason.PIXELS, "Rows or Columns out of range")
-        is_deflated = header.instance.transfer_syntax_uid == DeflatedExplicitVRLittleEndian
-        if not is_deflated and header.file_bytes * 8 < header.rows * header.columns * header.bits_allocated:
-            raise RejectedStudy(RejectionReason.PIXELS, "the file is shorter than its pixel data")
-
-
-def _outlines(instances: Iterable[StoredInstance], rule: LesionRule) -> tuple[list[Outline], list[Refusal]]:
+def _outlines(
+    instances: Iterable[StoredInstance], limits: ImageLimits
+) -> tuple[list[Outline], list[Refusal]]:
     """Return the SEGs and RTSTRUCTs that hold a lesion, and why the others do not count."""
     outlines: list[Outline] = []
     refused: list[Refusal] = []
@@ -281,7 +178,7 @@ def _outlines(instances: Iterable[StoredInstance], rule: LesionRule) -> tuple[li
         else:
             continue
         try:
-            outline = read(instance, rule)
+            outline = read(instance, limits.lesion_rule)
         except RejectedStudy as rejection:
             refused.append(Refusal(subject=subject, reason=rejection.reason, detail=rejection.detail))
             continue
@@ -294,10 +191,10 @@ def _outlines(instances: Iterable[StoredInstance], rule: LesionRule) -> tuple[li
     return outlines, refused
 
 
-def _refusals(candidates: Iterable[_Candidate]) -> tuple[Refusal, ...]:
+def _refusals(candidates: Iterable[Candidate]) -> tuple[Refusal, ...]:
     return tuple(
         Refusal(
-            subject=f"{candidate.modality} series of {len(candidate.instances)} images",
+            subject=candidate.name,
             reason=candidate.outcome.reason,
             detail=candidate.outcome.detail,
         )
@@ -307,11 +204,17 @@ def _refusals(candidates: Iterable[_Candidate]) -> tuple[Refusal, ...]:
 
 
 def _notes_on_choice(
-    series: ImageSeries, outlined: Sequence[_Candidate], chosen: Sequence[Outline]
+    candidate: Candidate, outlined: Sequence[Candidate], chosen: Sequence[Outline]
 ) -> list[str]:
     notes = []
-    if series.acquisition.lossy_compressed:
+    assert isinstance(candidate.outcome, ImageSeries)
+    if candidate.outcome.acquisition.lossy_compressed:
         notes.append("the images were compressed with loss, which changes texture")
+    if candidate.stack_count > 1:
+        notes.append(
+            f"the series holds {candidate.stack_count} stacks that differ in"
+            f" {' and '.join(candidate.told_apart_by)}; the outlined one was measured"
+        )
     if len(outlined) > 1:
         notes.append(f"lesions are outlined on {len(outlined)} series; one was measured")
     if not any(each.series_instance_uids for each in chosen):
@@ -320,8 +223,8 @@ def _notes_on_choice(
 
 
 def _best_reason(
-    candidates: Sequence[_Candidate],
-    outlined: Sequence[_Candidate],
+    candidates: Sequence[Candidate],
+    outlined: Sequence[Candidate],
     outlines: Sequence[Outline],
     refused_outlines: Sequence[Refusal],
 ) -> RejectedStudy:
@@ -333,11 +236,18 @@ def _best_reason(
     if len(failures) == len(candidates):
         return failures[0]
     if outlines:
+        meant = {uid for outline in outlines for uid in outline.series_instance_uids}
+        several = [each for each in candidates if each.series_instance_uid in meant and each.stack_count > 1]
+        if several:
+            return RejectedStudy(
+                RejectionReason.SEVERAL_STACKS,
+                f"{several[0].stack_count} stacks that differ in {' and '.join(several[0].told_apart_by)}",
+            )
         return RejectedStudy(
             RejectionReason.NO_LESION, "the outline refers to a series that is not in the study"
         )
     for refusal in refused_outlines:
-        if refusal.reason is not RejectionReason.NO_LESION:
+        if refusal.reason not in (RejectionReason.NO_LESION, RejectionReason.OWN_OUTLINE):
             return RejectedStudy(refusal.reason, refusal.detail)
     found = Counter(refusal.subject for refusal in refused_outlines)
     return RejectedStudy(
@@ -345,6 +255,13 @@ def _best_reason(
         ", ".join(f"{count} {subject} without a lesion" for subject, count in sorted(found.items()))
         or "no SEG or RTSTRUCT",
     )
+
+
+def _no_image(instances: Iterable[StoredInstance]) -> RejectedStudy:
+    kinds = {each.sop_instance_uid: each for each in instances}.values()
+    captures = any(_OTHER_IMAGES.fullmatch(each.sop_class_uid) for each in kinds)
+    reason = RejectionReason.SECONDARY_CAPTURE if captures else RejectionReason.NO_IMAGE
+    return RejectedStudy(reason, _what_arrived(kinds))
 
 
 def _what_arrived(instances: Iterable[StoredInstance]) -> str:

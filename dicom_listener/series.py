@@ -4,40 +4,74 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
-from pydicom.uid import CTImageStorage, MRImageStorage
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    CTImageStorage,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLSNearLossless,
+    MRImageStorage,
+)
 
-from dicom_listener.attributes import number, numbers, read_header, text, texts, uid, untrusted
+from dicom_listener.anatomy import study_states_liver
+from dicom_listener.attributes import (
+    number,
+    numbers,
+    read_header,
+    require_bounded,
+    text,
+    texts,
+    uid,
+    untrusted,
+)
+from dicom_listener.frames import FRAME_KEYWORDS, MULTI_FRAME_SOP_CLASSES, frames
 from dicom_listener.identity import IDENTITY_KEYWORDS, Identity, identity_of
 from dicom_listener.instance import StoredInstance
-from dicom_listener.outline import says_liver
+from dicom_listener.phase import stated_phase, states_contrast_agent
+from dicom_listener.stacks import STACK_KEYWORDS, StackMarks, stack_marks
+from dicom_listener.treatment import names_treatment
+from model.acquisition import AcquisitionCaution, AcquisitionFacts
 from model.domain import Geometry, Modality, RejectionReason
 
-MODALITY_OF_SOP_CLASS = {str(CTImageStorage): Modality.CT, str(MRImageStorage): Modality.MR}
+MODALITY_OF_SOP_CLASS = {
+    str(CTImageStorage): Modality.CT,
+    str(MRImageStorage): Modality.MR,
+    **MULTI_FRAME_SOP_CLASSES,
+}
 
 _HEADER_KEYWORDS = (
     *IDENTITY_KEYWORDS,
+    *STACK_KEYWORDS,
     *("ImageType", "SeriesDescription", "DerivationDescription", "FrameOfReferenceUID", "Rows", "Columns"),
-    *(
-        "PixelSpacing",
-        "ImagePositionPatient",
-        "ImageOrientationPatient",
-        "SliceThickness",
-        "GantryDetectorTilt",
-    ),
-    *("BitsAllocated", "SpecificCharacterSet"),
+    *("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness"),
+    *("GantryDetectorTilt", "BitsAllocated", "SpecificCharacterSet", "BurnedInAnnotation"),
+    "LossyImageCompression",
 )
 
-_PHASES = (
-    ("unenhanced", r"\b(non|w/?o|without|pre|native?|plain|sans|ohne|basal|nc|nect|unenhanced)\b"),
-    ("arterial", r"\bart(erial)?\b|\bhap\b"),
-    ("portal venous", r"portal|\bpvp?\b|venous|\bven\b|\b70 ?s"),
-    ("delayed", r"delay|\blate\b(?! ?art)|equil|\bdp\b|\b[35] ?min|\b180 ?s"),
-    ("hepatobiliary", r"\bhbp\b|hepatobil|\b20 ?min"),
+_LOSSY_SYNTAXES = frozenset(map(str, (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless)))
+_PERHAPS_LOSSY_SYNTAXES = frozenset(map(str, (JPEG2000, HTJ2K)))
+"""Lossy unless Lossy Image Compression says 00."""
+
+_METAL_REDUCED = re.compile(r"\b(?:O|I|SE|SMART)?[ _-]?MAR\b|METAL[ _-]?ARTE?I?FACT")
+_SHARP_KERNEL = re.compile(
+    r"[BIHTU][RVLFP]?[5-9]\d\w*|FC(?:3|5|6|7|8)\d|.*(?:LUNG|BONE|EDGE|ULTRA|SHARP|DETAIL).*|Y[A-D]|[DEL]"
 )
-"""Words of series descriptions: hints, never proof."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plane:
+    """One slice: an instance, or one frame of it."""
+
+    instance: StoredInstance
+    frame_number: int | None
+    """From 1; None for a single-frame image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +79,9 @@ class ImageHeader:
     """What one slice says of itself; None or '' where it does not say."""
 
     instance: StoredInstance
+    frame_number: int | None
+    frame_count: int
+    """Of the instance."""
     identity: Identity = field(repr=False)
     image_type: tuple[str, ...]
     description: str = field(repr=False)
@@ -60,41 +97,37 @@ class ImageHeader:
     orientation: tuple[float, ...] | None
     slice_thickness_mm: float | None
     gantry_tilt_degrees: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AcquisitionFacts:
-    """How the images were made, as far as a model's limits may ask; None or '' where not stated."""
-
-    slice_spacing_mm: float
-    """Distance of neighbouring slices, from their positions."""
-    slice_thickness_mm: float | None
-    pixel_spacing_mm: tuple[float, float]
-    """Between columns (x), between rows (y)."""
-    kvp: float | None
-    convolution_kernel: str
-    magnetic_field_strength_t: float | None
-    manufacturer: str
-    contrast_agent_stated: bool
+    marks: StackMarks = field(repr=False)
+    burned_in: bool
     lossy_compressed: bool
-    """The pixels were once compressed with loss (0028,2110), whatever their transfer syntax is now."""
-    phase_hint: str
-    """'unenhanced', 'arterial', 'portal venous', 'delayed', 'hepatobiliary'; '' when the series text
-    says nothing or contradicts itself."""
+
+    @property
+    def plane(self) -> Plane:
+        """The slice without what it says."""
+        return Plane(instance=self.instance, frame_number=self.frame_number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSeries:
-    """A series whose slices form one regular grid; `images` are in order along its z axis."""
+    """A series, or a stack of it, whose slices form one regular grid."""
 
     series_instance_uid: str
     frame_of_reference_uid: str
     modality: Modality
     geometry: Geometry
-    images: tuple[StoredInstance, ...]
+    planes: tuple[Plane, ...]
+    """In order along the grid's z axis."""
     acquisition: AcquisitionFacts
     liver_stated: bool
-    """Body Part Examined, or the description of study, series or protocol, speaks of the liver."""
+    """Body Part Examined, or the description of study, series or protocol, speaks of the liver and of no
+    other organ."""
+    treatment_stated: bool
+    """Whether those texts name a local treatment of a lesion as done."""
+
+    @property
+    def images(self) -> tuple[StoredInstance, ...]:
+        """The instances of `planes`, each once, in their order."""
+        return tuple({each.instance.sop_instance_uid: each.instance for each in self.planes}.values())
 
 
 def instance_at(path: Path) -> StoredInstance:
@@ -123,44 +156,76 @@ def instance_at(path: Path) -> StoredInstance:
         )
 
 
-def read_image_header(instance: StoredInstance) -> ImageHeader:
-    """Return the header of one slice; raise RejectedStudy if it cannot be read."""
-    with untrusted(RejectionReason.PIXELS, "the header of an image"):
-        header = read_header(instance.path, _HEADER_KEYWORDS)
-        return ImageHeader(
-            instance=instance,
-            identity=identity_of(header),
-            image_type=texts(header, "ImageType"),
-            description=" ".join(
-                text(header, keyword) for keyword in ("SeriesDescription", "DerivationDescription")
-            ).upper(),
-            frame_of_reference_uid=uid(header, "FrameOfReferenceUID"),
-            rows=int(number(header, "Rows") or 0),
-            columns=int(number(header, "Columns") or 0),
-            bits_allocated=int(number(header, "BitsAllocated") or 0),
-            file_bytes=instance.path.stat().st_size,
-            pixel_spacing_mm=numbers(header, "PixelSpacing", 2),
-            position_mm=numbers(header, "ImagePositionPatient", 3),
-            orientation=numbers(header, "ImageOrientationPatient", 6),
-            slice_thickness_mm=number(header, "SliceThickness"),
-            gantry_tilt_degrees=number(header, "GantryDetectorTilt") or 0.0,
-        )
+def read_image_headers(instance: StoredInstance) -> list[ImageHeader]:
+    """Return the header of each slice in `instance`; raise RejectedStudy if they cannot be read."""
+    subject = "the header of an image"
+    require_bounded(instance.path, instance.transfer_syntax_uid, RejectionReason.PIXELS, subject)
+    with untrusted(RejectionReason.PIXELS, subject):
+        if instance.sop_class_uid not in MULTI_FRAME_SOP_CLASSES:
+            return [_image_header(read_header(instance.path, _HEADER_KEYWORDS), instance, None, 1)]
+        header = read_header(instance.path, (*_HEADER_KEYWORDS, *FRAME_KEYWORDS))
+        slices = list(frames(header))
+        return [
+            _image_header(each, instance, place, len(slices)) for place, each in enumerate(slices, start=1)
+        ]
+
+
+def _image_header(
+    header: Dataset, instance: StoredInstance, frame_number: int | None, frame_count: int
+) -> ImageHeader:
+    orientation = numbers(header, "ImageOrientationPatient", 6)
+    return ImageHeader(
+        instance=instance,
+        frame_number=frame_number,
+        frame_count=frame_count,
+        identity=identity_of(header),
+        image_type=texts(header, "ImageType"),
+        description=" ".join(
+            text(header, keyword) for keyword in ("SeriesDescription", "DerivationDescription")
+        ).upper(),
+        frame_of_reference_uid=uid(header, "FrameOfReferenceUID"),
+        rows=int(number(header, "Rows") or 0),
+        columns=int(number(header, "Columns") or 0),
+        bits_allocated=int(number(header, "BitsAllocated") or 0),
+        file_bytes=instance.path.stat().st_size,
+        pixel_spacing_mm=numbers(header, "PixelSpacing", 2),
+        position_mm=numbers(header, "ImagePositionPatient", 3),
+        orientation=orientation,
+        slice_thickness_mm=number(header, "SliceThickness"),
+        gantry_tilt_degrees=number(header, "GantryDetectorTilt") or 0.0,
+        marks=stack_marks(header, MODALITY_OF_SOP_CLASS[instance.sop_class_uid], orientation),
+        burned_in=text(header, "BurnedInAnnotation").upper() == "YES",
+        lossy_compressed=_was_lossy(header, instance.transfer_syntax_uid),
+    )
+
+
+def _was_lossy(header: Dataset, transfer_syntax_uid: str) -> bool:
+    stated = text(header, "LossyImageCompression")
+    return (
+        stated == "01"
+        or transfer_syntax_uid in _LOSSY_SYNTAXES
+        or (transfer_syntax_uid in _PERHAPS_LOSSY_SYNTAXES and stated != "00")
+    )
 
 
 def read_image_series(
-    images: tuple[StoredInstance, ...], *, modality: Modality, geometry: Geometry, frame_of_reference_uid: str
+    slices: Sequence[ImageHeader], *, modality: Modality, geometry: Geometry, frame_of_reference_uid: str
 ) -> ImageSeries:
-    """Return the series of `images`, which lie in order on `geometry`; its text is that of the first."""
+    """Return the series of `slices`, which lie in order on `geometry`; its text is that of the first."""
+    first = slices[0]
     with untrusted(RejectionReason.PIXELS, "the header of an image"):
-        header = read_header(images[0].path)
-        description = text(header, "SeriesDescription")
+        header = read_header(first.instance.path)
+        if first.frame_number is not None:
+            header = next(islice(frames(header), first.frame_number - 1, None))
         places = ("BodyPartExamined", "StudyDescription", "SeriesDescription", "ProtocolName")
+        stated = [text(header, place) for place in places]
+        phase = stated_phase(header)
         return ImageSeries(
-            series_instance_uid=images[0].series_instance_uid,
+            series_instance_uid=first.instance.series_instance_uid,
             frame_of_reference_uid=frame_of_reference_uid,
             modality=modality,
             geometry=geometry,
-            images=images,
+            planes=tuple(each.plane for each in slices),
             acquisition=AcquisitionFacts(
                 slice_spacing_mm=geometry.spacing_mm[2],
                 slice_thickness_mm=number(header, "SliceThickness"),
@@ -169,18 +234,43 @@ def read_image_series(
                 convolution_kernel=text(header, "ConvolutionKernel"),
                 magnetic_field_strength_t=number(header, "MagneticFieldStrength"),
                 manufacturer=text(header, "Manufacturer"),
-                contrast_agent_stated=bool(
-                    text(header, "ContrastBolusAgent") or header.get("ContrastBolusAgentSequence")
+                contrast_agent_stated=states_contrast_agent(header),
+                lossy_compressed=any(each.lossy_compressed for each in slices),
+                phase_hint="" if phase.phase is None else phase.phase.value,
+                phase_sources=phase.sources,
+                phase_confidence=phase.confidence,
+                cautions=tuple(
+                    caution
+                    for caution, applies in (
+                        (AcquisitionCaution.LOSSY, any(each.lossy_compressed for each in slices)),
+                        (AcquisitionCaution.METAL, _is_metal_reduced(first)),
+                        (AcquisitionCaution.SHARP_KERNEL, is_sharp(texts(header, "ConvolutionKernel"))),
+                        (AcquisitionCaution.PHASE_CONTRADICTION, phase.is_contradictory),
+                    )
+                    if applies
                 ),
-                lossy_compressed=text(header, "LossyImageCompression") == "01",
-                phase_hint=phase_hint(description),
             ),
-            liver_stated=any(says_liver(text(header, place)) for place in places),
+            liver_stated=study_states_liver(stated),
+            treatment_stated=any(names_treatment(each) for each in stated),
         )
 
 
-def phase_hint(description: str) -> str:
-    """Return the contrast phase that a series description names; '' for none or for several."""
-    words = re.sub(r"[_\-]", " ", description.casefold())
-    named = [phase for phase, pattern in _PHASES if re.search(pattern, words)]
-    return named[0] if len(named) == 1 else ""
+def _is_metal_reduced(header: ImageHeader) -> bool:
+    return bool(_METAL_REDUCED.search(" ".join((*header.image_type, header.description))))
+
+
+def is_sharp(kernel: Sequence[str]) -> bool:
+    """Whether a Convolution Kernel (0018,1210) is one for lung, bone or the inner ear.
+
+    Vendors' names: Siemens B50 and above, Br50 and above; Canon FC30 and FC50 to FC89; GE LUNG, BONE,
+    EDGE, DETAIL; Philips D, E, L, YA to YD. The second value of Siemens' is a strength of iteration.
+    """
+    return bool(kernel) and _SHARP_KERNEL.fullmatch(kernel[0]) is not None
+
+
+def series_description(instance: StoredInstance) -> str:
+    """Return the Series Description of an image: text from outside; raise RejectedStudy if unreadable."""
+    with untrusted(RejectionReason.PIXELS, "the header of an image"):
+        return text(
+            read_header(instance.path, ("SeriesDescription", "SpecificCharacterSet")), "SeriesDescription"
+        )

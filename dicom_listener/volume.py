@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from dicom_listener.attributes import number, require_readable_syntax, text, untrusted
+from dicom_listener.frames import FRAME_KEYWORDS, frames
+from dicom_listener.instance import StoredInstance
+from dicom_listener.pixels import read_frame
 from dicom_listener.series import ImageSeries
 from model.domain import Modality, RejectionReason, Volume
 from model.errors import RejectedStudy
@@ -29,6 +33,10 @@ AIR_HU = -1000.0
 MR_BACKGROUND = 0.0
 
 
+_LOWEST_HU = -1500.0
+"""Below air: padding that no attribute declares, as -2000 or -3024 outside the field of view."""
+
+
 def read_volume(series: ImageSeries) -> Volume:
     """Return the voxels of `series` in Hounsfield units (CT) or as the scanner scaled them (MR).
 
@@ -39,24 +47,43 @@ def read_volume(series: ImageSeries) -> Volume:
         (a CT without rescale).
     """
     voxels = np.empty(series.geometry.shape, dtype=np.float32)
-    for plane, image in zip(voxels, series.images, strict=True):
-        require_readable_syntax(image.transfer_syntax_uid, "an image")
+    opened: tuple[StoredInstance, Dataset, Sequence[Dataset]] | None = None
+    for voxels_of_plane, plane in zip(voxels, series.planes, strict=True):
+        require_readable_syntax(plane.instance.transfer_syntax_uid, "an image")
         with untrusted(RejectionReason.PIXELS, "the pixel data of an image"):
-            dataset = dcmread(image.path, specific_tags=list(_PIXEL_KEYWORDS))
-            _write_plane(plane, dataset, series.modality)
+            # Slices of one multi-frame image follow each other: it is opened once.
+            if opened is None or opened[0] is not plane.instance:
+                dataset: Dataset = dcmread(
+                    plane.instance.path, specific_tags=[*_PIXEL_KEYWORDS, *FRAME_KEYWORDS]
+                )
+                is_single = plane.frame_number is None
+                opened = plane.instance, dataset, [dataset] if is_single else list(frames(dataset))
+            _, dataset, headers = opened
+            place = (plane.frame_number or 1) - 1
+            _write_plane(voxels_of_plane, read_frame(dataset, place), headers[place], series.modality)
     return Volume(voxels=voxels, geometry=series.geometry, modality=series.modality)
 
 
-def _write_plane(plane: NDArray[np.float32], dataset: Dataset, modality: Modality) -> None:
-    """Write the rescaled pixels of `dataset` into `plane`."""
-    slope, intercept = _rescale(dataset, modality)
-    stored = dataset.pixel_array
+def _write_plane(
+    plane: NDArray[np.float32],
+    stored: NDArray[np.integer[Any]],
+    header: Dataset,
+    modality: Modality,
+) -> None:
+    """Write the `stored` pixels, rescaled as `header` says, into `plane`."""
+    slope, intercept = _rescale(header, modality)
+    bits_stored, high_bit = number(header, "BitsStored"), number(header, "HighBit")
+    if bits_stored is not None and high_bit is not None and high_bit != bits_stored - 1:
+        # Allowed until 2011; the pixels would have to be shifted (PS3.5 8.1.1).
+        raise RejectedStudy(RejectionReason.PIXELS, "High Bit is not one less than Bits Stored")
     if stored.shape != plane.shape:
         raise RejectedStudy(RejectionReason.MIXED_GEOMETRY, "an image has not the size of its series")
     plane[...] = stored * slope + intercept
-    padding = _padding(dataset, stored)
+    padding = _padding(header, stored)
     if padding is not None:
         plane[padding] = AIR_HU if modality is Modality.CT else MR_BACKGROUND
+    if modality is Modality.CT:
+        plane[plane < _LOWEST_HU] = AIR_HU
     if not np.isfinite(plane).all():
         raise RejectedStudy(RejectionReason.PIXELS, "values are not finite")
 

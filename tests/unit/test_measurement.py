@@ -178,6 +178,19 @@ def test_a_lesion_stated_to_lie_elsewhere_is_not_in_the_liver_whatever_the_study
     assert measure(study, limits).liver_stated is False
 
 
+@pytest.mark.parametrize("label", ["R kidney", "Lung lesion", "Outside liver", "Hepatic lymph node"])
+def test_no_word_of_the_study_makes_a_liver_of_a_lesion_whose_label_says_elsewhere(
+    study, limits, edit, label
+):
+    outline = study.add_segmentation(labels=[label])
+    edit(outline, lambda ds: delattr(ds.SegmentSequence[0], "AnatomicRegionSequence"))
+
+    measured = measure(study, limits)
+
+    assert measured.liver_stated is False
+    assert measured.lesions[0].finding_site is None
+
+
 def test_one_bad_outline_does_not_hide_a_good_one(study, limits, edit):
     bad = study.add_rtstruct()
     edit(bad, lambda ds: delattr(ds.ROIContourSequence[0].ContourSequence[0], "ContourData"))
@@ -187,6 +200,7 @@ def test_one_bad_outline_does_not_hide_a_good_one(study, limits, edit):
 
     assert len(measured.lesions) == 1
     assert "left out" in measured.notes[0]
+    assert (measured.left_out, measured.index_in_doubt) == (1, True)
 
 
 def test_the_default_issuer_stands_in_where_no_object_names_one(study, limits, edit):

@@ -8,7 +8,9 @@ from pydicom import dcmread
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code as DicomCode
 
-from dicom_listener.outline import LIVER, LesionRule
+from dicom_listener.anatomy import LIVER
+from dicom_listener.equipment import MANUFACTURER, MODEL_NAME
+from dicom_listener.outline import LesionRule
 from dicom_listener.segmentation import read_lesions, read_outline
 from dicom_listener.series import instance_at
 from model.domain import Geometry, RejectionReason, derived_uid
@@ -22,8 +24,15 @@ def rule(limits):
     return LesionRule(codes=limits.lesion_codes, names=limits.lesion_names)
 
 
-def lesions_of(path, rule, geometry=GEOMETRY):
-    return read_lesions(instance_at(path), geometry, rule).lesions
+FRAME = derived_uid("synthetic", "1.2.3", "frame")
+
+
+def read(path, rule):
+    return read_lesions(instance_at(path), GEOMETRY, rule, frame_of_reference_uid=FRAME)
+
+
+def lesions_of(path, rule):
+    return tuple(each.lesion for each in read(path, rule).lesions)
 
 
 def set_type(value, scheme, meaning="any"):
@@ -44,6 +53,7 @@ def test_a_mask_is_read_as_it_was_written(study, box, rule):
     np.testing.assert_array_equal(lesion.mask, mask)
     assert lesion.finding_site == LIVER
     assert lesion.source.label == "first"
+    assert lesion.source.series_instance_uid == "1.2.3.2"
     assert (lesion.source.number, lesion.source.algorithm_type) == (1, "MANUAL")
     assert lesion.tracking_uid == dcmread(path).SegmentSequence[0].TrackingUID
 
@@ -78,6 +88,7 @@ def test_a_segment_is_a_lesion_by_its_property_code_in_any_edition(study, rule, 
         ("85756007", "HCC_left", (1,)),
         ("85756007", "Segment 1", ()),
         ("85756007", "non-tumor", ()),
+        ("85756007", "Tumor-free liver", ()),
         ("79654002", "lesion", ()),  # Edema
     ],
 )
@@ -88,6 +99,30 @@ def test_the_label_decides_only_where_the_property_code_says_nothing(
     edit(path, set_type(value, "SCT"))
 
     assert read_outline(instance_at(path), rule).lesion_numbers == expected
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("non-contrast liver lesion", True),
+        ("lesion without contrast", True),
+        ("non-lesion", False),
+        ("liver without lesion", False),
+        ("non-contrast liver minus lesion", False),
+    ],
+)
+def test_a_negation_counts_where_it_is_of_the_lesion(rule, label, expected):
+    assert rule.names_lesion(label) is expected
+
+
+def test_a_segmentation_of_our_own_is_no_outline(study, rule, edit):
+    path = study.add_segmentation()
+    edit(path, lambda ds: ds.update({"Manufacturer": MANUFACTURER, "ManufacturerModelName": MODEL_NAME}))
+
+    with pytest.raises(RejectedStudy) as caught:
+        read_outline(instance_at(path), rule)
+
+    assert caught.value.reason is RejectionReason.OWN_OUTLINE
 
 
 def test_only_the_lesions_of_a_segmentation_are_read(study, box, rule, edit):
@@ -127,6 +162,70 @@ def test_the_region_that_the_segment_names_is_its_finding_site(study, rule, edit
     assert (lesion.finding_site.value, lesion.finding_site.meaning) == ("39607008", "Lung")
 
 
+@pytest.mark.parametrize("keyword", ["CodeValue", "CodingSchemeDesignator", "CodeMeaning"])
+def test_a_region_that_is_no_whole_code_is_not_taken_for_one(study, rule, edit, keyword):
+    path = study.add_segmentation()
+    edit(path, lambda ds: setattr(ds.SegmentSequence[0].AnatomicRegionSequence[0], keyword, ""))
+
+    (outlined,) = read(path, rule).lesions
+
+    # By its meaning, as by a label, a region may still say that it is the liver; as our code then.
+    assert outlined.lesion.finding_site == (None if keyword == "CodeMeaning" else LIVER)
+    assert outlined.in_liver is (None if keyword == "CodeMeaning" else True)
+
+
+def test_a_region_of_another_organ_without_a_scheme_is_still_another_organ(study, rule, edit):
+    path = study.add_segmentation()
+    edit(
+        path,
+        lambda ds: (
+            ds.SegmentSequence[0]
+            .AnatomicRegionSequence[0]
+            .update({"CodeValue": "K", "CodingSchemeDesignator": "", "CodeMeaning": "Kidney"})
+        ),
+    )
+
+    (outlined,) = read(path, rule).lesions
+
+    assert outlined.lesion.finding_site is None
+    assert outlined.in_liver is False
+
+
+def test_a_segment_whose_property_code_is_empty_is_judged_by_its_label(study, rule, edit):
+    path = study.add_segmentation(labels=["Lesion"])
+
+    def strip(ds):
+        ds.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0].CodeValue = ""
+        ds.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0].CodingSchemeDesignator = ""
+
+    edit(path, strip)
+
+    assert read_outline(instance_at(path), rule).lesion_numbers == (1,)
+
+
+def test_a_segmentation_of_another_frame_of_reference_is_rejected(study, rule, edit):
+    path = study.add_segmentation()
+    edit(path, lambda ds: setattr(ds, "FrameOfReferenceUID", "1.2.3.99"))
+
+    with pytest.raises(RejectedStudy) as caught:
+        read(path, rule)
+
+    assert caught.value.reason is RejectionReason.MASK_GRID
+    assert "Frame of Reference" in caught.value.detail
+
+
+def test_of_very_many_segments_the_largest_are_read(study, box, rule):
+    masks = [box(z=slice(1, 3), y=slice(2, 4 + n % 30), x=slice(n % 40, n % 40 + 2)) for n in range(40)]
+    path = study.add_segmentation(*masks)
+
+    found = read(path, rule)
+
+    sizes = sorted((int(mask.sum()) for mask in masks), reverse=True)
+    assert sorted((int(each.lesion.mask.sum()) for each in found.lesions), reverse=True) == sizes[:32]
+    assert (found.left_out, found.largest_in_doubt) == (8, False)
+    assert found.notes == ("of 40 lesion segments the 32 largest were read",)
+
+
 def frames(change):
     def edit_frames(ds):
         for item in ds.PerFrameFunctionalGroupsSequence:
@@ -151,18 +250,32 @@ def shared(**values):
     return change
 
 
+def only_one_frame(ds):
+    ds.PerFrameFunctionalGroupsSequence = list(ds.PerFrameFunctionalGroupsSequence)[:1]
+    ds.NumberOfFrames = 1
+    measures = ds.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    if "SpacingBetweenSlices" in measures:
+        del measures.SpacingBetweenSlices
+    shift(0.4, 0, 0)(ds)
+
+
+def uneven(ds):
+    position = ds.PerFrameFunctionalGroupsSequence[2].PlanePositionSequence[0]
+    position.ImagePositionPatient = [*np.add(position.ImagePositionPatient, (0, 0, 0.9))]
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        shift(0.4, 0, 0),
-        shift(0, 0, 1.0),
         shift(0, 0, 25.0),  # lesion slices above the last image
         shift(0.8 * 30, 0, 0),  # whole voxels, but out of the image
-        shared(PixelSpacing=["0.9", "0.82"]),
-        shared(ImageOrientationPatient=[0, 1, 0, 1, 0, 0]),
+        shift(0.4, 0, 25.0),
+        shared(PixelSpacing=["2.0", "2.0"]),
+        only_one_frame,
+        uneven,
     ],
 )
-def test_a_segmentation_off_the_grid_is_rejected_rather_than_resampled(study, rule, edit, change):
+def test_a_segmentation_whose_own_grid_cannot_carry_it_over_is_rejected(study, rule, edit, change):
     path = study.add_segmentation()
     edit(path, change)
 
@@ -170,6 +283,53 @@ def test_a_segmentation_off_the_grid_is_rejected_rather_than_resampled(study, ru
         lesions_of(path, rule)
 
     assert caught.value.reason is RejectionReason.MASK_GRID
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (shift(0.3, 0, 0), {}),
+        (shift(0, -0.3, 1.0), {}),
+        (shift(0, 0, 2.0), {"z": slice(4, 10)}),
+        (shift(0.8 * 2 + 0.2, 0, 0), {"x": slice(14, 34)}),
+    ],
+)
+def test_a_segmentation_on_another_grid_is_carried_over_with_a_note(study, box, rule, edit, change, expected):
+    path = study.add_segmentation()
+    edit(path, change)
+
+    found = read(path, rule)
+
+    np.testing.assert_array_equal(found.lesions[0].lesion.mask, box(**expected))
+    assert found.notes == (
+        "lesion segment 1 was drawn on another grid, and was carried over to the images by nearest neighbour",
+    )
+
+
+def test_a_segmentation_twice_as_fine_is_carried_over_to_the_same_place(study, rule):
+    fine = Geometry(shape=(24, 80, 96), spacing_mm=(0.4, 0.45, 1.25), origin_mm=(-20.2, -30.225, 99.375))
+    study.add_images(fine)
+    mask = np.zeros(fine.shape, dtype=bool)
+    mask[6:18, 20:60, 24:64] = True
+    path = study.add_segmentation(mask, of=study.series[1])
+
+    found = read(path, rule)
+
+    expected = np.zeros(GEOMETRY.shape, dtype=bool)
+    expected[3:9, 10:30, 12:32] = True
+    np.testing.assert_array_equal(found.lesions[0].lesion.mask, expected)
+    assert len(found.notes) == 1
+
+
+def test_a_sparse_segmentation_on_another_grid_keeps_its_gaps(study, box, rule, edit):
+    mask = box()
+    mask[5:7] = False
+    path = study.add_segmentation(mask)
+    edit(path, shift(0.3, 0, 0))
+
+    (lesion,) = lesions_of(path, rule)
+
+    np.testing.assert_array_equal(lesion.mask, mask)
 
 
 def test_a_segmentation_of_a_part_of_the_grid_lies_where_it_says(study, box, rule, edit):
@@ -199,7 +359,7 @@ def test_the_order_of_frames_does_not_matter(study, box, rule, edit):
     np.testing.assert_array_equal(lesion.mask, mask)
 
 
-def write(study, pixels, kind):
+def write(study, pixels, kind, count=2):
     """Write a SEG of another type than the synthetic ones."""
     segmentation = hd.seg.Segmentation(
         source_images=[dcmread(path, stop_before_pixels=True) for path in study.images],
@@ -213,7 +373,7 @@ def write(study, pixels, kind):
                 DicomCode("52988006", "SCT", "Lesion"),
                 "MANUAL",
             )
-            for number in (1, 2)
+            for number in range(1, count + 1)
         ],
         series_instance_uid="1.2.3.50",
         series_number=50,
@@ -250,6 +410,16 @@ def test_a_label_map_holds_several_segments_in_one_frame(study, box, rule):
 
     np.testing.assert_array_equal(first.mask, box())
     np.testing.assert_array_equal(second.mask, box(x=slice(32, 40)))
+
+
+def test_of_very_many_segments_of_a_label_map_the_largest_are_read(study, rule):
+    pixels = np.zeros(GEOMETRY.shape, dtype=np.uint8)
+    for number in range(1, 41):
+        pixels[2, number - 1, : number + 1] = number
+
+    lesions = lesions_of(write(study, pixels, "LABELMAP", count=40), rule)
+
+    assert [lesion.source.number for lesion in lesions] == list(range(9, 41))
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,7 @@ def half_of_the_pixels(dataset):
         (half_of_the_pixels, RejectionReason.PIXELS),
         (lambda ds: delattr(ds, "PixelData"), RejectionReason.PIXELS),
         (lambda ds: setattr(ds, "BitsAllocated", 13), RejectionReason.PIXELS),
+        (lambda ds: setattr(ds, "HighBit", 15), RejectionReason.PIXELS),  # of 12 bits stored
         (lambda ds: setattr(ds, "SamplesPerPixel", 3), RejectionReason.PIXELS),
         (lambda ds: setattr(ds, "NumberOfFrames", 2), RejectionReason.PIXELS),
         (lambda ds: setattr(ds, "RescaleSlope", "0"), RejectionReason.PIXELS),
