@@ -6,12 +6,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from cds_service.build import Shared
+from cds_service.committing import Committer
 from cds_service.config import is_loopback
 from cds_service.engines import create_workflow_engine
 from cds_service.quiet import QuietTimer
-from cds_service.store import Recorded
-from dicom_listener.instance import StoredInstance
+from dicom_listener.access import Access, CallingPeer
+from dicom_listener.commitment import CommitmentHandlers
+from dicom_listener.instance import Recorded, StoredInstance
+from dicom_listener.intake import Intake, IntakeLimits
 from dicom_listener.scp import ScpSettings, StorageScp
+from dicom_listener.tls import server_context
 from model.errors import ConfigError
 
 
@@ -25,39 +29,63 @@ def build_timer(shared: Shared) -> QuietTimer:
     )
 
 
+def build_intake(shared: Shared) -> Intake:
+    """Return the door to the archive."""
+    listen = shared.config.listen
+    received = shared.store.received
+    versioned = listen.different_content == "version"
+
+    def record(instance: StoredInstance) -> Recorded:
+        return received.record_instance(instance, received_at=datetime.now(UTC), versioned=versioned)
+
+    return Intake(
+        shared.archive,
+        IntakeLimits(
+            minimum_free_disk_mb=listen.minimum_free_disk_mb,
+            maximum_object_bytes=listen.maximum_object_mb * 1_000_000,
+            other_sop_classes=listen.other_sop_classes == "keep",
+        ),
+        record=record,
+        log=shared.log,
+    )
+
+
 def build_scp(shared: Shared) -> StorageScp:
     """Return the Storage SCP, not yet listening.
 
     Raises
     ------
     ConfigError
-        It would listen to the world and name no peers.
+        It would listen to the world and name no peers, or its certificate cannot be used.
     """
     listen = shared.config.listen
-    if not listen.calling_ae_titles and not is_loopback(listen.host):
-        raise ConfigError(
-            "listen.calling_ae_titles must name the peers when listen.host is no loopback address"
-        )
-    store = shared.store
-
-    def record(instance: StoredInstance) -> bool:
-        return (
-            store.received.record_instance(instance, received_at=datetime.now(UTC)) is not Recorded.DIFFERENT
-        )
-
+    if not listen.peers and not is_loopback(listen.host):
+        raise ConfigError("listen.peers must name who may call when listen.host is no loopback address")
+    tls = listen.tls
     return StorageScp(
         ScpSettings(
             host=listen.host,
             port=listen.port,
-            ae_title=listen.ae_title,
-            calling_ae_titles=listen.calling_ae_titles,
+            access=Access(
+                ae_title=listen.ae_title,
+                peers=tuple(
+                    CallingPeer(ae_title=each.ae_title, networks=each.networks) for each in listen.peers
+                ),
+            ),
+            tls=server_context(
+                certificate=tls.certificate, private_key=tls.private_key, client_ca=tls.client_ca
+            )
+            if tls.certificate and tls.private_key
+            else None,
             maximum_associations=listen.maximum_associations,
             maximum_pdu_size_bytes=listen.maximum_pdu_size_bytes,
             network_timeout_s=listen.network_timeout_s,
-            minimum_free_disk_mb=listen.minimum_free_disk_mb,
         ),
         shared.archive,
-        record=record,
+        build_intake(shared),
         touched=build_timer(shared).touched,
+        commitment=CommitmentHandlers(
+            Committer(config=shared.config, store=shared.store, log=shared.log).services, log=shared.log
+        ),
         log=shared.log,
     )

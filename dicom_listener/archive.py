@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -16,7 +17,9 @@ from model.errors import ArchiveUnavailable
 _LEFTOVER_AGE_S = 3600.0
 """Longer than any write takes: a younger file may be another process's."""
 
-Buffer = bytes | memoryview
+_MOST_REMEMBERED_FOLDERS = 4096
+
+Buffer = bytes | bytearray | memoryview
 
 
 def _name(uid: str) -> str:
@@ -36,6 +39,7 @@ class Archive:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._incoming = root / "incoming"
+        self._durable_folders: set[Path] = set()
 
     def prepare(self) -> None:
         """Make the folders and delete what a process that was killed left half-written."""
@@ -50,8 +54,30 @@ class Archive:
             raise ArchiveUnavailable(f"archive: {error.strerror}") from error
 
     def free_mb(self) -> int:
-        """Free space for the archive."""
-        return shutil.disk_usage(self.root).free // 1_000_000
+        """Free space for the archive.
+
+        Raises
+        ------
+        ArchiveUnavailable
+            It is not there, as when its volume is not mounted.
+        """
+        try:
+            return shutil.disk_usage(self.root).free // 1_000_000
+        except OSError as error:
+            raise ArchiveUnavailable(f"archive: {error.strerror}") from error
+
+    def holds(self, path: Path) -> bool:
+        """Whether a file is there, durable or not.
+
+        Raises
+        ------
+        ArchiveUnavailable
+            It cannot be told.
+        """
+        try:
+            return path.exists()
+        except OSError as error:
+            raise ArchiveUnavailable(f"archive: {error.strerror}") from error
 
     def received_path(self, study_instance_uid: str, sop_instance_uid: str, sha256: str) -> Path:
         """Where the received instance of that study, UID and content lies: other content, other file."""
@@ -79,43 +105,49 @@ class Archive:
         """
         temporary = self._incoming / f"{uuid4().hex}.part"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.parent not in self._durable_folders:
+                path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("xb") as file:
                 for part in parts:
                     file.write(part)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
-            _fsync_folder(path.parent)
+            self._fsync_folder(path.parent)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            self._durable_folders.discard(path.parent)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise ArchiveUnavailable(f"archive: {error.strerror}") from error
 
+    def ensure_durable(self, path: Path) -> None:
+        """Make sure that a file which is there survives a power cut, whoever wrote it.
 
-def ensure_durable(path: Path) -> None:
-    """Make sure that a file which is there survives a power cut, whoever wrote it and however far they came.
+        Raises
+        ------
+        ArchiveUnavailable
+            It cannot be made sure.
+        """
+        try:
+            _fsync(path)
+            self._fsync_folder(path.parent)
+        except OSError as error:
+            raise ArchiveUnavailable(f"archive: {error.strerror}") from error
 
-    Raises
-    ------
-    ArchiveUnavailable
-        It cannot be made sure.
-    """
+    def _fsync_folder(self, folder: Path) -> None:
+        # The rename is durable only when the folder's entry is (POSIX); the folder's own entry once.
+        _fsync(folder)
+        if folder not in self._durable_folders:
+            _fsync(folder.parent)
+            _fsync(folder.parent.parent)
+            if len(self._durable_folders) >= _MOST_REMEMBERED_FOLDERS:
+                self._durable_folders.clear()
+            self._durable_folders.add(folder)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        _fsync_folder(path.parent)
-    except OSError as error:
-        raise ArchiveUnavailable(f"archive: {error.strerror}") from error
-
-
-def _fsync_folder(folder: Path) -> None:
-    # The rename is durable only when the folder's entry is (POSIX); new parents too.
-    for each in (folder, folder.parent, folder.parent.parent):
-        descriptor = os.open(each, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from model.domain import is_uid
@@ -27,3 +28,17 @@ class StoredInstance:
         uids = (self.study_instance_uid, self.series_instance_uid, self.sop_instance_uid, self.sop_class_uid)
         if not all(is_uid(uid) for uid in uids):
             raise ValueError("not a UID (PS3.5 9.1)")
+
+
+class Recorded(StrEnum):
+    """What recording an instance found."""
+
+    NEW = "new"
+    SAME = "same"
+    """Already there with the same content: acknowledged, nothing changes."""
+    VERSIONED = "versioned"
+    """Other content was there; it is kept as a superseded version, and this one is current."""
+    DIFFERENT = "different"
+    """The SOP Instance UID is taken by other content, which stays: never overwritten."""
+    OURS = "ours"
+    """An object that we wrote and that came back: acknowledged, and nothing to assess."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -12,18 +12,19 @@ from cds_service.store.database import Database
 from cds_service.store.tables import UtcTime
 from cds_service.store.tables import assessments as _assessments
 from cds_service.store.tables import instances as _instances
+from cds_service.store.tables import reports as _reports
 from cds_service.store.tables import studies as _studies
-from dicom_listener.instance import StoredInstance
+from cds_service.store.tables import superseded_instances as _superseded
+from dicom_listener.instance import Recorded, StoredInstance
 
+_KEPT_OF_SUPERSEDED = ("sop_instance_uid", "sha256", "transfer_syntax_uid", "path", "received_at")
 
-class Recorded(StrEnum):
-    """What recording an instance found."""
-
-    NEW = "new"
-    SAME = "same"
-    """Already there with the same content: acknowledged, nothing changes."""
-    DIFFERENT = "different"
-    """The SOP Instance UID is taken by other content: never overwritten."""
+_OURS = sa.select(_reports.c.kind).where(_reports.c.sop_instance_uid == sa.bindparam("of"))
+_TOUCH = (
+    sa.update(_studies)
+    .where(_studies.c.study_instance_uid == sa.bindparam("of"))
+    .values(changed_at=sa.bindparam("at", type_=UtcTime))
+)
 
 
 class ReceivedInstances:
@@ -31,51 +32,102 @@ class ReceivedInstances:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # Made once: making a statement takes longer than executing it.
+        self._insert_study = database.if_absent(_studies)
+        self._insert_instance = database.if_absent(_instances)
 
-    def record_instance(self, instance: StoredInstance, *, received_at: datetime) -> Recorded:
-        """Remember `instance`; a repeat changes nothing."""
+    def record_instance(
+        self, instance: StoredInstance, *, received_at: datetime, versioned: bool = False
+    ) -> Recorded:
+        """Remember `instance`; a repeat changes nothing.
+
+        Parameters
+        ----------
+        versioned
+            Whether other content of the same SOP Instance UID in the same study becomes current. Content
+            that was current once does not come back: it is told from a late repeat by nothing.
+        """
+        study = {"study_instance_uid": instance.study_instance_uid, "changed_at": received_at}
         with self._database.write() as connection:
-            known = self._known_digest(connection, instance.sop_instance_uid)
-            if known is None:
-                self._database.insert_if_absent(
-                    connection,
-                    _studies,
-                    study_instance_uid=instance.study_instance_uid,
-                    changed_at=received_at,
+            if connection.execute(_OURS, {"of": instance.sop_instance_uid}).first() is not None:
+                return Recorded.OURS
+            is_new_study = connection.execute(self._insert_study, study).rowcount == 1
+            row = {**self._row(instance), "received_at": received_at}
+            if connection.execute(self._insert_instance, row).rowcount == 1:
+                connection.execute(_TOUCH, {"of": instance.study_instance_uid, "at": received_at})
+                return Recorded.NEW
+            if is_new_study:
+                connection.execute(
+                    sa.delete(_studies).where(_studies.c.study_instance_uid == instance.study_instance_uid)
                 )
-                if self._insert_instance(connection, instance, received_at):
-                    connection.execute(
-                        sa.update(_studies)
-                        .where(_studies.c.study_instance_uid == instance.study_instance_uid)
-                        .values(changed_at=received_at)
-                    )
-                    return Recorded.NEW
-                # PostgreSQL: another association was faster.
-                known = self._known_digest(connection, instance.sop_instance_uid)
-            return Recorded.SAME if known == instance.sha256 else Recorded.DIFFERENT
+            known = self._known(connection, instance.sop_instance_uid)
+            if known["sha256"] == instance.sha256:
+                return Recorded.SAME
+            if not versioned or not self._supersede(connection, known, instance, received_at):
+                return Recorded.DIFFERENT
+            connection.execute(_TOUCH, {"of": instance.study_instance_uid, "at": received_at})
+            return Recorded.VERSIONED
 
     @staticmethod
-    def _known_digest(connection: sa.Connection, sop_instance_uid: str) -> str | None:
-        return connection.execute(
-            sa.select(_instances.c.sha256).where(_instances.c.sop_instance_uid == sop_instance_uid)
-        ).scalar_one_or_none()
-
-    def _insert_instance(
-        self, connection: sa.Connection, instance: StoredInstance, received_at: datetime
-    ) -> bool:
-        return self._database.insert_if_absent(
-            connection,
-            _instances,
-            sop_instance_uid=instance.sop_instance_uid,
-            study_instance_uid=instance.study_instance_uid,
-            series_instance_uid=instance.series_instance_uid,
-            sop_class_uid=instance.sop_class_uid,
-            transfer_syntax_uid=instance.transfer_syntax_uid,
-            modality=instance.modality,
-            path=instance.path.relative_to(self._database.archive_dir).as_posix(),
-            sha256=instance.sha256,
-            received_at=received_at,
+    def _known(connection: sa.Connection, sop_instance_uid: str) -> sa.RowMapping:
+        # PostgreSQL: two new versions of one instance come one after the other.
+        return (
+            connection.execute(
+                sa.select(_instances)
+                .where(_instances.c.sop_instance_uid == sop_instance_uid)
+                .with_for_update()
+            )
+            .mappings()
+            .one()
         )
+
+    def _supersede(
+        self, connection: sa.Connection, known: sa.RowMapping, instance: StoredInstance, at: datetime
+    ) -> bool:
+        """Make `instance` current in place of `known`, which is kept; False if that is not to be."""
+        if known["study_instance_uid"] != instance.study_instance_uid:
+            return False
+        was_current = connection.execute(
+            sa.select(_superseded.c.sha256)
+            .where(_superseded.c.sop_instance_uid == instance.sop_instance_uid)
+            .where(_superseded.c.sha256 == instance.sha256)
+        ).first()
+        if was_current is not None:
+            return False
+        connection.execute(
+            sa.insert(_superseded).values(
+                **{name: known[name] for name in _KEPT_OF_SUPERSEDED},
+                superseded_at=at,
+            )
+        )
+        connection.execute(
+            sa.update(_instances)
+            .where(_instances.c.sop_instance_uid == instance.sop_instance_uid)
+            .values(**self._row(instance), received_at=at)
+        )
+        return True
+
+    def superseded(self, sop_instance_uid: str) -> tuple[Path, ...]:
+        """Files of the earlier versions of an instance, the oldest first."""
+        with self._database.read() as connection:
+            paths = connection.execute(
+                sa.select(_superseded.c.path)
+                .where(_superseded.c.sop_instance_uid == sop_instance_uid)
+                .order_by(_superseded.c.superseded_at)
+            ).scalars()
+            return tuple(self._database.archive_dir / each for each in paths)
+
+    def _row(self, instance: StoredInstance) -> dict[str, str]:
+        return {
+            "sop_instance_uid": instance.sop_instance_uid,
+            "study_instance_uid": instance.study_instance_uid,
+            "series_instance_uid": instance.series_instance_uid,
+            "sop_class_uid": instance.sop_class_uid,
+            "transfer_syntax_uid": instance.transfer_syntax_uid,
+            "modality": instance.modality,
+            "path": instance.path.relative_to(self._database.archive_dir).as_posix(),
+            "sha256": instance.sha256,
+        }
 
     def instances(self, study_instance_uid: str) -> tuple[StoredInstance, ...]:
         """Return what was received of a study, ordered by SOP Instance UID."""
@@ -99,12 +151,12 @@ class ReceivedInstances:
                 for row in rows
             )
 
-    def changed_at(self, study_instance_uid: str) -> datetime:
-        """When the study last got an instance that it did not have."""
+    def changed_at(self, study_instance_uid: str) -> datetime | None:
+        """When the study last got an instance that it did not have; None if nothing is kept of it."""
         with self._database.read() as connection:
-            changed_at: datetime = connection.execute(
+            changed_at: datetime | None = connection.execute(
                 sa.select(_studies.c.changed_at).where(_studies.c.study_instance_uid == study_instance_uid)
-            ).scalar_one()
+            ).scalar_one_or_none()
             return changed_at
 
     def studies_not_covered(self, *, before: datetime) -> tuple[tuple[str, datetime], ...]:

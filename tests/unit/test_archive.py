@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dicom_listener import archive as archive_module
-from dicom_listener.archive import Archive, ensure_durable
+from dicom_listener.archive import Archive
 from model.errors import ArchiveUnavailable
 
 
@@ -74,7 +74,7 @@ def test_a_file_that_is_there_is_made_durable_before_it_counts(
     recording = RecordingOs()
     monkeypatch.setattr(archive_module, "os", recording)
 
-    ensure_durable(path)
+    archive.ensure_durable(path)
 
     assert recording.calls[0] == "fsync file"
     assert "fsync folder" in recording.calls
