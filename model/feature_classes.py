@@ -12,6 +12,7 @@ Imported only where something is measured: it loads SimpleITK and PyWavelets.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -33,7 +34,7 @@ from skimage.measure import marching_cubes
 
 _SILENT = logging.CRITICAL + 1
 
-_CORRECTIONS: Mapping[str, float] = MappingProxyType({"original_firstorder_Kurtosis": -3.0})
+_CORRECTIONS: Mapping[str, float] = MappingProxyType({"firstorder_Kurtosis": -3.0})
 """Added to pyradiomics' values: IBSI's kurtosis (IPH6) is 0 for a normal distribution, pyradiomics' 3."""
 
 
@@ -46,7 +47,7 @@ class _GivenGreyLevels:
 
     def _applyBinning(self, _: NDArray[Any]) -> NDArray[np.int64]:  # noqa: N802 - pyradiomics' name
         grey_levels: NDArray[np.int64] = self.settings["grey_levels"]
-        present = np.unique(grey_levels[self.maskArray])
+        present = np.flatnonzero(np.bincount(grey_levels[self.maskArray]))
         self.coefficients["grayLevels"] = present
         self.coefficients["Ng"] = int(present[-1])
         return grey_levels.copy()
@@ -122,29 +123,38 @@ def measure(
     grey_levels: NDArray[np.int64],
     intensity_mask: NDArray[np.bool_],
     morphological_mask: NDArray[np.bool_],
-    spacing_mm: float,
+    spacing_mm: tuple[float, float, float],
+    planar: bool = False,
+    merged: bool = False,
 ) -> dict[str, float]:
-    """Return the features `names`, as `original_<class>_<feature>`, of one lesion.
+    """Return the features `names`, as `<image type>_<class>_<feature>`, of one lesion.
 
     A value that is not defined for the lesion, as the correlation of a single voxel, is not finite.
 
     Parameters
     ----------
     intensities
-        Shape (z, y, x), as are all arrays, on an isotropic grid.
+        Shape (z, y, x), as are all arrays; of the image type that all `names` begin with.
     grey_levels
         From 1 on, wherever `intensity_mask` is set.
     intensity_mask, morphological_mask
         IBSI 1: the lesion with and without re-segmentation. Shape is measured on the latter.
+    spacing_mm
+        Along (x, y, z).
+    planar
+        Neighbours are sought within a slice only, and all slices share one matrix.
+    merged
+        One matrix of all directions instead of the mean over their values.
     """
     # pyradiomics warns and tells of failures on standard error, under the name of the class's module.
     # Here a failure is a value that is not finite.
     for logger in ("radiomics", __name__):
         logging.getLogger(logger).setLevel(_SILENT)
-    wanted: dict[str, list[str]] = {}
+    wanted: dict[str, dict[str, str]] = {}
     for name in names:
         _, feature_class, feature = name.split("_", 2)
-        wanted.setdefault(feature_class, []).append(feature)
+        wanted.setdefault(feature_class, {})[feature] = name
+    settings = {"force2D": planar, "weightingNorm": "no_weighting" if merged else None}
 
     image = _image(intensities, spacing_mm)
     values: dict[str, float] = {}
@@ -154,32 +164,36 @@ def measure(
             if feature_class == "shape":
                 calculator = _Shape(image, _image(morphological_mask.astype(np.uint8), spacing_mm))
             else:
-                mask = _with_neighbours(intensity_mask) if feature_class == "ngtdm" else intensity_mask
+                mask = intensity_mask
+                if feature_class == "ngtdm":
+                    mask = _with_neighbours(mask, size=(1, 3, 3) if planar else (3, 3, 3))
                 calculator = _INTENSITY_CLASSES[feature_class](
-                    image, _image(mask.astype(np.uint8), spacing_mm), grey_levels=grey_levels
+                    image, _image(mask.astype(np.uint8), spacing_mm), grey_levels=grey_levels, **settings
                 )
             for feature in features:
                 calculator.enableFeatureByName(feature)
             for feature, value in calculator.execute().items():
-                name = f"original_{feature_class}_{feature}"
-                values[name] = float(value) + _CORRECTIONS.get(name, 0.0)
+                correction = _CORRECTIONS.get(f"{feature_class}_{feature}", 0.0)
+                values[features[feature]] = float(value) + correction
     return values
 
 
-def _with_neighbours(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return `mask` without voxels that have none of their 26 neighbours in it.
+def _with_neighbours(mask: NDArray[np.bool_], size: tuple[int, int, int]) -> NDArray[np.bool_]:
+    """Return `mask` without voxels that have none of their neighbours in it: 26, or 8 within a slice.
 
     IBSI does not count them in a neighbourhood grey tone difference matrix; pyradiomics does. A mask of
     nothing else is left as it is.
     """
-    in_neighbourhood = 27.0 * ndimage.uniform_filter(mask.astype(np.float32), size=3, mode="constant")
+    in_neighbourhood = math.prod(size) * ndimage.uniform_filter(
+        mask.astype(np.float32), size=size, mode="constant"
+    )
     kept = mask & (in_neighbourhood > 1.5)
     return kept if kept.any() else mask
 
 
-def _image(array: NDArray[Any], spacing_mm: float) -> sitk.Image:
+def _image(array: NDArray[Any], spacing_mm: tuple[float, float, float]) -> sitk.Image:
     image = sitk.GetImageFromArray(array)
-    image.SetSpacing((spacing_mm,) * 3)  # type: ignore[no-untyped-call]  # SimpleITK's stubs are partial
+    image.SetSpacing(spacing_mm)  # type: ignore[no-untyped-call]  # SimpleITK's stubs are partial
     return image
 
 

@@ -3,20 +3,21 @@
 
 An IBSI code asserts IBSI's definition, so a feature has one only where the value that
 `model.radiomics.extract` gives agrees with IBSI's consensus: `tests/integration/test_ibsi_phantom.py`
-holds each against the reference values of IBSI 1. All are of the unfiltered image.
+holds each against the reference values of IBSI 1. The code is of the unfiltered image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
 from model.domain import Modality
 
-_IMAGE_TYPE = "original"
-"""pyradiomics' name of the unfiltered image; begins the name of each feature."""
+ORIGINAL = "original"
+"""pyradiomics' name of the unfiltered image; begins the name of each of its features."""
 
 _INTENSITY = "intensity"
 """Stands in the table for the unit of the image's intensities."""
@@ -26,6 +27,9 @@ _INTENSITY_UNIT: Mapping[Modality, str] = MappingProxyType({Modality.CT: "[hnsf'
 
 _SQUARED = "In squared units of intensity; UCUM's squared Hounsfield unit is refused by some validators."
 _TOTAL = "Energy times the volume of a voxel in mm3. IBSI does not define it."
+_OF_FILTERED = "Of a filtered image; IBSI's code is of the unfiltered one."
+_LOG = re.compile(r"log-sigma-(\d+)-(\d+)-mm-3D")
+_WAVELET = re.compile(r"wavelet-([HL]{3})")
 _NOT_IBSI = "IBSI does not define it."
 
 
@@ -192,25 +196,55 @@ _TABLE = (
     _Row("ngtdm_Strength", "Strength of NGTDM", "1X9X", "1"),
 )
 
-_ROWS: Mapping[str, _Row] = MappingProxyType({f"{_IMAGE_TYPE}_{row.name}": row for row in _TABLE})
+_ROWS: Mapping[str, _Row] = MappingProxyType({row.name: row for row in _TABLE})
 
-FEATURE_NAMES: tuple[str, ...] = tuple(_ROWS)
-"""All features that are measured, in the order of a feature vector."""
+_SHAPE = "shape_"
+
+
+def feature_names(image_types: Iterable[str]) -> tuple[str, ...]:
+    """Return the features of images of `image_types`; shape, which is of no image, only of the unfiltered."""
+    return tuple(
+        f"{image_type}_{row.name}"
+        for image_type in image_types
+        for row in _TABLE
+        if image_type == ORIGINAL or not row.name.startswith(_SHAPE)
+    )
+
+
+FEATURE_NAMES: tuple[str, ...] = feature_names([ORIGINAL])
+"""All features of the unfiltered image, in the order of a feature vector."""
 
 
 def definition(name: str, modality: Modality) -> FeatureDefinition:
     """Return what feature `name` is when measured on `modality`.
+
+    IBSI's code is of the unfiltered image: a feature of a filtered image has none.
 
     Raises
     ------
     KeyError
         If there is no such feature.
     """
-    row = _ROWS[name]
+    image_type, _, feature = name.partition("_")
+    row = _ROWS[feature]
+    filter_title = _filter_title(image_type)
+    if filter_title and feature.startswith(_SHAPE):
+        raise KeyError(name)
     return FeatureDefinition(
         name=name,
-        title=row.title,
-        ibsi_code=row.ibsi_code,
+        title=row.title + filter_title,
+        ibsi_code=None if filter_title else row.ibsi_code,
         unit=_INTENSITY_UNIT[modality] if row.unit == _INTENSITY else row.unit,
-        note=row.note,
+        note=f"{row.note} {_OF_FILTERED}".strip() if filter_title else row.note,
     )
+
+
+def _filter_title(image_type: str) -> str:
+    """Return what follows the title of a feature of an image of this type."""
+    if image_type == ORIGINAL:
+        return ""
+    if found := _LOG.fullmatch(image_type):
+        return f", Laplacian of Gaussian of {found[1]}.{found[2]} mm"
+    if found := _WAVELET.fullmatch(image_type):
+        return f", wavelet sub-band {found[1]} along x, y, z"
+    raise KeyError(image_type)

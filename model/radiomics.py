@@ -2,146 +2,71 @@
 """Measuring a lesion: from image, mask and settings to a feature vector, as IBSI 1 describes it.
 
 In IBSI's order: interpolation, rounding (CT) or normalisation (MR), re-segmentation,
-discretisation, features. Texture matrices are of distance 1 in three dimensions; those
-that have a direction (GLCM, GLRLM) give one value for each of 13 directions, and the mean
-is reported (IBSI 1 aggregation "3D, averaged", ITBB).
+filters, discretisation, features. Texture matrices are of distance 1; unless the settings
+say otherwise they are of three dimensions, and those that have a direction (GLCM, GLRLM) give
+one value for each of 13 directions, of which the mean is reported (IBSI 1 "3D, averaged", ITBB).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from model.domain import FeatureVector, Modality, RejectionReason, Volume
+from model.domain import FeatureVector, RejectionReason, Volume
 from model.errors import RejectedStudy
-from model.features import FEATURE_NAMES
-from model.resampling import Interpolation, Region, resample
+from model.extraction_settings import CT_SETTINGS, MR_SETTINGS, ExtractionSettings, Normalisation
+from model.features import ORIGINAL, feature_names
+from model.filters import filter_support_mm, filtered, image_types
+from model.resampling import STRAIGHT, Pose, Region, resample
+from model.ring import peritumoural_ring
 
-_PYRADIOMICS = "pyradiomics-bhklab"
-"""Name of the distribution whose version enters the digest."""
-
-_EXTRACTION_REVISION = 1
-"""Counts changes of this code that change a value: a model made before one refuses vectors made after it."""
+__all__ = ["CT_SETTINGS", "MR_SETTINGS", "ExtractionSettings", "extract", "names_of"]
 
 _DECIMALS = 6
 """Kept of interpolated intensities before anything is decided by them. The error of interpolation, about
 1e-12, decides neither where a half is rounded to, nor a grey level, nor what texture a constant has."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExtractionSettings:
-    """Everything that a feature value depends on besides image and mask.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Work:
+    """What is measured of one image type: arrays cut to the lesion, of shape (z, y, x)."""
 
-    Parameters
-    ----------
-    spacing_mm
-        Of the isotropic grid that is measured on.
-    image_interpolation
-        The mask is always interpolated linearly and holds what is at least 0.5.
-    round_intensities
-        To whole numbers after interpolation: for Hounsfield units, which are whole.
-    normalisation_margin_mm
-        If given, intensities become z-scores of the lesion together with all tissue within
-        this distance (mean 0, standard deviation 1). For MR, whose intensities have no scale.
-        The whole image would bring in air and the field of view, the lesion alone would
-        lose how it differs from its surroundings.
-    resegmentation_range
-        In the unit of what is measured, both ends included. Voxels outside are left out of
-        intensity and texture.
-    outlier_deviations
-        Voxels farther than this many standard deviations from the lesion's mean are left out as well.
-    bin_width
-        Of the grey levels, from the lower end of `resegmentation_range` (IBSI "fixed bin size"),
-        else from the lesion's minimum.
-    bin_count
-        Of the grey levels between the lesion's minimum and maximum (IBSI "fixed bin number").
-        Exactly one of the two is given.
+    names: tuple[str, ...]
+    intensities: NDArray[np.float64]
+    grey_levels: NDArray[np.int64]
+    intensity_mask: NDArray[np.bool_]
+    morphological_mask: NDArray[np.bool_]
+    spacing_mm: tuple[float, float, float]
+    planar: bool
+    merged: bool
 
-    Raises
-    ------
-    ValueError
-        If a setting is impossible.
+    def measured(self) -> dict[str, float]:
+        # pyradiomics loads SimpleITK: only a process that measures should pay for it.
+        from model.feature_classes import measure
+
+        return measure(
+            names=self.names,
+            intensities=self.intensities,
+            grey_levels=self.grey_levels,
+            intensity_mask=self.intensity_mask,
+            morphological_mask=self.morphological_mask,
+            spacing_mm=self.spacing_mm,
+            planar=self.planar,
+            merged=self.merged,
+        )
+
+
+def names_of(settings: ExtractionSettings) -> tuple[str, ...]:
+    """Return the features that `settings` give, in the order of a feature vector.
+
+    Shape is of the lesion and not of an image: it is measured once.
     """
-
-    modality: Modality
-    spacing_mm: float = 1.0
-    image_interpolation: Interpolation = Interpolation.CUBIC_SPLINE
-    round_intensities: bool = False
-    normalisation_margin_mm: float | None = None
-    resegmentation_range: tuple[float, float] | None = None
-    outlier_deviations: float | None = None
-    bin_width: float | None = None
-    bin_count: int | None = None
-
-    def __post_init__(self) -> None:
-        if (self.bin_width is None) == (self.bin_count is None):
-            raise ValueError("grey levels have either a fixed width or a fixed number")
-        for value in (self.spacing_mm, self.normalisation_margin_mm, self.outlier_deviations, self.bin_width):
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise ValueError("spacing, margin, deviations and bin width are positive")
-        if self.bin_count is not None and self.bin_count < 1:
-            raise ValueError("there is at least one grey level")
-        if self.resegmentation_range is not None:
-            low, high = self.resegmentation_range
-            if not (math.isfinite(low) and math.isfinite(high) and low < high):
-                raise ValueError("a re-segmentation range rises")
-        if self.round_intensities and self.normalisation_margin_mm is not None:
-            raise ValueError("z-scores are not rounded to whole numbers")
-
-    @property
-    def document(self) -> dict[str, object]:
-        """The settings and what else decides the values, as JSON; what `digest` is of."""
-        low_high = self.resegmentation_range
-        return {
-            "modality": self.modality.value,
-            "spacing_mm": float(self.spacing_mm),
-            "image_interpolation": self.image_interpolation.value,
-            "mask_interpolation": "linear, threshold 0.5",
-            "grid": "aligned at the image centre",
-            "round_intensities": self.round_intensities,
-            "normalisation_margin_mm": _float_or_none(self.normalisation_margin_mm),
-            "resegmentation_range": None if low_high is None else [float(end) for end in low_high],
-            "outlier_deviations": _float_or_none(self.outlier_deviations),
-            "bin_width": _float_or_none(self.bin_width),
-            "bin_count": self.bin_count,
-            "aggregation": "3D, averaged",
-            "distance": 1,
-            "image_type": "original",
-            "extraction_revision": _EXTRACTION_REVISION,
-            "pyradiomics": version(_PYRADIOMICS),
-        }
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of `document` as JSON with sorted keys and no spaces, hexadecimal."""
-        text = json.dumps(self.document, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-
-CT_SETTINGS = ExtractionSettings(
-    modality=Modality.CT,
-    round_intensities=True,
-    resegmentation_range=(-150.0, 350.0),
-    bin_width=25.0,
-)
-"""Ours: no published model says otherwise. The range keeps fat, necrosis and any enhancing liver tumour,
-and leaves out gas, Lipiodol, clips and calcification; with it 25 HU make 20 grey levels."""
-
-MR_SETTINGS = ExtractionSettings(
-    modality=Modality.MR,
-    normalisation_margin_mm=10.0,
-    outlier_deviations=3.0,
-    bin_count=32,
-)
-"""Ours. Outliers would stretch a fixed number of grey levels; they are left out (IBSI 1, after Collewet)."""
+    return feature_names(image_types(settings))
 
 
 def extract(
@@ -151,6 +76,9 @@ def extract(
     *,
     names: Sequence[str] | None = None,
     minimum_voxels: int = 100,
+    liver: NDArray[np.bool_] | None = None,
+    workers: int = 1,
+    pose: Pose = STRAIGHT,
 ) -> FeatureVector:
     """Measure one lesion.
 
@@ -159,10 +87,16 @@ def extract(
     mask
         Of shape (z, y, x) on the volume's grid.
     names
-        The wanted ones of `model.features.FEATURE_NAMES`; all of them if None. A feature that is not defined
+        The wanted ones of `names_of(settings)`; all of them if None. A feature that is not defined
         for this lesion (as skewness of a constant would be) is left out of the vector.
     minimum_voxels
-        Of the isotropic grid, after re-segmentation.
+        Of the grid that is measured on, after re-segmentation.
+    liver
+        On the volume's grid. Needed, and used, for the ring around the lesion.
+    workers
+        Processes that share the image types. Their number changes the time and no value.
+    pose
+        Turns and shifts the grid, to see what that changes.
 
     Raises
     ------
@@ -175,32 +109,16 @@ def extract(
         raise ValueError("the mask does not have the volume's shape")
     if settings.modality is not volume.modality:
         raise ValueError("the settings are for another modality")
-    wanted = FEATURE_NAMES if names is None else tuple(names)
-    if not set(wanted) <= set(FEATURE_NAMES):
+    possible = names_of(settings)
+    wanted = possible if names is None else tuple(names)
+    if not set(wanted) <= set(possible):
         raise ValueError("not a feature that can be measured")
+    mask = _measured_part(volume, mask, settings, liver)
     if not mask.any():
         raise RejectedStudy(RejectionReason.LESION_TOO_SMALL, "0 voxels")
 
-    region = _region(volume, mask, settings)
-    intensity_mask = _resegmented(region, settings)
-    voxels = int(np.count_nonzero(intensity_mask))
-    if voxels < max(1, minimum_voxels):
-        raise RejectedStudy(
-            RejectionReason.LESION_TOO_SMALL, f"{voxels} voxels of {settings.spacing_mm:g} mm"
-        )
-
-    # pyradiomics loads SimpleITK: only a process that measures should pay for it.
-    from model.feature_classes import measure
-
-    lesion = ndimage.find_objects(region.mask.astype(np.int8))[0]
-    values = measure(
-        names=wanted,
-        intensities=region.intensities[lesion],
-        grey_levels=_discretised(region.intensities, intensity_mask, settings)[lesion],
-        intensity_mask=intensity_mask[lesion],
-        morphological_mask=region.mask[lesion],
-        spacing_mm=region.spacing_mm,
-    )
+    works = _work(volume, mask, settings, wanted=wanted, minimum_voxels=minimum_voxels, pose=pose)
+    values = _measured(works, workers)
     defined = tuple(name for name in wanted if math.isfinite(values[name]))
     return FeatureVector(
         names=defined,
@@ -209,27 +127,124 @@ def extract(
     )
 
 
-def _region(volume: Volume, mask: NDArray[np.bool_], settings: ExtractionSettings) -> Region:
-    """Return the lesion on the isotropic grid with the intensities that are measured."""
-    margin_mm = settings.normalisation_margin_mm
+def _measured_part(
+    volume: Volume,
+    mask: NDArray[np.bool_],
+    settings: ExtractionSettings,
+    liver: NDArray[np.bool_] | None,
+) -> NDArray[np.bool_]:
+    """Return the lesion, or the ring around it where the settings ask for that."""
+    if settings.ring_mm is None:
+        return mask
+    if liver is None:
+        raise ValueError("the ring around a lesion needs the liver")
+    return peritumoural_ring(mask, liver, volume.geometry.spacing_mm, width_mm=settings.ring_mm)
+
+
+def _work(
+    volume: Volume,
+    mask: NDArray[np.bool_],
+    settings: ExtractionSettings,
+    *,
+    wanted: Sequence[str],
+    minimum_voxels: int,
+    pose: Pose,
+) -> list[_Work]:
+    """Return what there is to measure: the image itself, and each filtered image of which it is wanted."""
+    wanted_types = {name.split("_", 1)[0] for name in wanted}
+    region = _region(volume, mask, settings, margin_mm=filter_support_mm(settings, wanted_types), pose=pose)
+    intensity_mask = _resegmented(region, settings)
+    voxels = int(np.count_nonzero(intensity_mask))
+    if voxels < max(1, minimum_voxels):
+        size = "as acquired" if settings.spacing_mm is None else f"of {settings.spacing_mm:g} mm"
+        raise RejectedStudy(RejectionReason.LESION_TOO_SMALL, f"{voxels} voxels {size}")
+
+    lesion = ndimage.find_objects(region.mask.astype(np.int8))[0]
+    images = {ORIGINAL: region.intensities[lesion], **filtered(region, wanted_types, lesion)}
+    of_filtered = _settings_of_filtered(settings)
+    return [
+        _Work(
+            names=tuple(name for name in wanted if name.split("_", 1)[0] == image_type),
+            intensities=images[image_type],
+            grey_levels=_discretised(
+                images[image_type],
+                intensity_mask[lesion],
+                settings if image_type == ORIGINAL else of_filtered,
+            ),
+            intensity_mask=intensity_mask[lesion],
+            morphological_mask=region.mask[lesion],
+            spacing_mm=region.spacing_mm,
+            planar=settings.planar,
+            merged=settings.merged,
+        )
+        for image_type in image_types(settings)
+        if image_type in wanted_types
+    ]
+
+
+def _measured(works: Sequence[_Work], workers: int) -> Mapping[str, float]:
+    if workers == 1 or len(works) == 1:
+        results = [work.measured() for work in works]
+    else:
+        from joblib import Parallel, delayed
+
+        results = Parallel(n_jobs=workers)(delayed(work.measured)() for work in works)
+    return {name: value for result in results for name, value in result.items()}
+
+
+def _region(
+    volume: Volume,
+    mask: NDArray[np.bool_],
+    settings: ExtractionSettings,
+    *,
+    margin_mm: float,
+    pose: Pose,
+) -> Region:
+    """Return the lesion on its grid with the intensities that are measured, and the image around it."""
+    if settings.bias_correction is not None or settings.normalisation is not None:
+        from model.shading import foreground_z_scores, without_shading
+
+        if settings.bias_correction is not None:
+            volume = without_shading(volume)
+        if settings.normalisation is Normalisation.FOREGROUND:
+            volume = foreground_z_scores(volume)
+    normalisation_mm = settings.normalisation_margin_mm
     region = resample(
         volume,
         mask,
-        spacing_mm=settings.spacing_mm,
+        spacing_mm=_spacing_mm(volume, settings),
         interpolation=settings.image_interpolation,
-        margin_mm=margin_mm or 0.0,
+        margin_mm=max(margin_mm, normalisation_mm or 0.0),
+        pose=pose,
     )
     intensities = region.intensities
     if settings.round_intensities:
         intensities = np.rint(np.round(intensities, _DECIMALS))
-    if margin_mm is not None and region.mask.any():
-        distance_mm = ndimage.distance_transform_edt(~region.mask, sampling=region.spacing_mm)
-        neighbourhood = intensities[distance_mm <= margin_mm]
+    if settings.normalisation is not None:
+        intensities = np.round(intensities, _DECIMALS)
+    if normalisation_mm is not None and region.mask.any():
+        distance_mm = ndimage.distance_transform_edt(~region.mask, sampling=region.spacing_mm[::-1])
+        neighbourhood = intensities[distance_mm <= normalisation_mm]
         deviation = float(neighbourhood.std())
         is_constant = deviation <= 10.0**-_DECIMALS * float(np.abs(neighbourhood).max())
         z_scores = (intensities - neighbourhood.mean()) / (1.0 if is_constant else deviation)
         intensities = np.round(z_scores, _DECIMALS)
-    return Region(intensities=intensities, mask=region.mask, spacing_mm=region.spacing_mm)
+    return replace(region, intensities=intensities)
+
+
+def _spacing_mm(volume: Volume, settings: ExtractionSettings) -> tuple[float, float, float]:
+    acquired_mm = volume.geometry.spacing_mm
+    if settings.spacing_mm is None:
+        return acquired_mm
+    through_plane_mm = acquired_mm[2] if settings.planar else settings.spacing_mm
+    return (settings.spacing_mm, settings.spacing_mm, through_plane_mm)
+
+
+def _settings_of_filtered(settings: ExtractionSettings) -> ExtractionSettings:
+    """Return the settings by which filtered intensities are discretised: in a fixed number of levels."""
+    if settings.filtered_bin_count is None:
+        return settings
+    return replace(settings, bin_width=None, bin_count=settings.filtered_bin_count, resegmentation_range=None)
 
 
 def _resegmented(region: Region, settings: ExtractionSettings) -> NDArray[np.bool_]:
@@ -260,7 +275,3 @@ def _discretised(
         level = np.floor(settings.bin_count * share).astype(np.int64) + 1
         grey_levels[mask] = np.minimum(level, settings.bin_count)
     return grey_levels
-
-
-def _float_or_none(value: float | None) -> float | None:
-    return None if value is None else float(value)

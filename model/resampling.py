@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image and mask of one lesion on an isotropic grid, as IBSI 1 describes it.
+"""Image and mask of one lesion on the grid that is measured on, as IBSI 1 describes it.
 
 The grid keeps the image's axes and is centred on the centre of the whole image (IBSI 1,
 "Interpolation grid"), so it does not depend on which part of it is computed. Only the
@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,9 +43,33 @@ class Interpolation(StrEnum):
         return {Interpolation.LINEAR: 1, Interpolation.CUBIC_SPLINE: 3}[self]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pose:
+    """How the grid that is measured on is turned and shifted, to see what that changes.
+
+    Parameters
+    ----------
+    angle_degrees
+        About the z axis of the image, around the middle of the lesion's box.
+    shift_mm
+        Along (x, y, z).
+    """
+
+    angle_degrees: float = 0.0
+    shift_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    @property
+    def is_straight(self) -> bool:
+        """Whether the grid lies as it would anyway."""
+        return self.angle_degrees == 0.0 and self.shift_mm == (0.0, 0.0, 0.0)
+
+
+STRAIGHT = Pose()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Region:
-    """The part of the isotropic grid around a lesion.
+    """The part of the grid around a lesion.
 
     Parameters
     ----------
@@ -52,12 +78,12 @@ class Region:
     mask
         The lesion, of the same shape: IBSI's morphological mask.
     spacing_mm
-        Along each axis.
+        Along (x, y, z).
     """
 
     intensities: NDArray[np.float64]
     mask: NDArray[np.bool_]
-    spacing_mm: float
+    spacing_mm: tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +107,13 @@ def resample(
     volume: Volume,
     mask: NDArray[np.bool_],
     *,
-    spacing_mm: float,
+    spacing_mm: tuple[float, float, float],
     interpolation: Interpolation,
     margin_mm: float = 0.0,
     support_voxels: int = _SPLINE_SUPPORT_VOXELS,
+    pose: Pose = STRAIGHT,
 ) -> Region:
-    """Return `volume` and `mask` around the lesion on the isotropic grid.
+    """Return `volume` and `mask` around the lesion on another grid.
 
     Beyond the centres of the outermost voxels the image goes on as it ends.
 
@@ -95,17 +122,28 @@ def resample(
     mask
         Of shape (z, y, x) on the volume's grid, with at least one voxel.
     spacing_mm
-        Of the isotropic grid.
+        Of that grid, along (x, y, z). Where it is the volume's own, the voxels stay as they are.
     margin_mm
         What is wanted around the lesion, as far as the image reaches.
     support_voxels
         Source voxels used beyond that. Their number costs time and changes intensities by less
         than rounding does.
+    pose
+        Turns and shifts the grid.
     """
+    if not pose.is_straight:
+        return _resample_turned(
+            volume,
+            mask,
+            spacing_mm=spacing_mm,
+            interpolation=interpolation,
+            margin_mm=margin_mm,
+            pose=pose,
+        )
     axes = [
-        _samples(size, source_mm, spacing_mm, _extent(mask, axis), margin_mm)
-        for axis, (size, source_mm) in enumerate(
-            zip(mask.shape, volume.geometry.spacing_mm[::-1], strict=True)
+        _samples(size, source_mm, target_mm, _extent(mask, axis), margin_mm)
+        for axis, (size, source_mm, target_mm) in enumerate(
+            zip(mask.shape, volume.geometry.spacing_mm[::-1], spacing_mm[::-1], strict=True)
         )
     ]
     window = tuple(
@@ -158,3 +196,69 @@ def _interpolate(
         mode="nearest",
     )
     return interpolated
+
+
+def _resample_turned(
+    volume: Volume,
+    mask: NDArray[np.bool_],
+    *,
+    spacing_mm: tuple[float, float, float],
+    interpolation: Interpolation,
+    margin_mm: float,
+    pose: Pose,
+) -> Region:
+    """Return image and mask on a grid that is turned and shifted; each is interpolated once."""
+    source_mm, target_mm = (np.array(each[::-1]) for each in (volume.geometry.spacing_mm, spacing_mm))
+    turn = _turn(pose.angle_degrees)
+    extents = [_extent(mask, axis) for axis in range(mask.ndim)]
+    first, last = (np.array(ends) for ends in zip(*extents, strict=True))
+    centre_mm = (first + last) / 2.0 * source_mm
+    shift_mm = np.array(pose.shift_mm[::-1])
+
+    # Of the lesion's box, a source voxel wider, the turned grid needs what holds its eight corners.
+    half_mm = (last - first) / 2.0 * source_mm + source_mm
+    corners = half_mm * np.array(list(product((-1, 1), repeat=mask.ndim))) @ turn
+    middle_mm = centre_mm - turn.T @ shift_mm
+    low, high = (middle_mm + corners.min(axis=0) - margin_mm, middle_mm + corners.max(axis=0) + margin_mm)
+    counts = np.array(mask.shape) * source_mm / target_mm
+    # The grid is that of the image's centre, seen from the lesion's.
+    start_mm = (np.array(mask.shape) - 1) / 2.0 * source_mm - (np.ceil(counts) - 1) / 2.0 * target_mm
+    begin = np.ceil((low - start_mm) / target_mm)
+    end = np.floor((high - start_mm) / target_mm)
+    shape = tuple(int(each) for each in np.maximum(1, end - begin + 1))
+
+    origin_mm = turn @ (start_mm + begin * target_mm - centre_mm) + centre_mm + shift_mm
+    reach = [
+        turn @ (np.array(corner) * (np.array(shape) - 1) * target_mm) + origin_mm
+        for corner in product((0, 1), repeat=mask.ndim)
+    ]
+    window = tuple(
+        slice(
+            max(0, math.floor(lowest) - _SPLINE_SUPPORT_VOXELS), math.ceil(highest) + _SPLINE_SUPPORT_VOXELS
+        )
+        for lowest, highest in zip(
+            np.min(reach, axis=0) / source_mm, np.max(reach, axis=0) / source_mm, strict=True
+        )
+    )
+    matrix = turn * target_mm[None, :] / source_mm[:, None]
+    offset = origin_mm / source_mm - [part.start for part in window]
+
+    def interpolated(source: NDArray[Any], order: int, mode: str) -> NDArray[np.float64]:
+        made: NDArray[np.float64] = ndimage.affine_transform(
+            source[window].astype(np.float64), matrix, offset, output_shape=shape, order=order, mode=mode
+        )
+        return made
+
+    return Region(
+        intensities=interpolated(volume.voxels, interpolation.order, "nearest"),
+        # Beyond the image there is no lesion: a turned grid reaches farther than a straight one.
+        mask=interpolated(mask, 1, "grid-constant") >= _MASK_THRESHOLD,
+        spacing_mm=spacing_mm,
+    )
+
+
+def _turn(angle_degrees: float) -> NDArray[np.float64]:
+    """Return the rotation about z, of coordinates (z, y, x)."""
+    angle = math.radians(angle_degrees)
+    cosine, sine = math.cos(angle), math.sin(angle)
+    return np.array([[1.0, 0.0, 0.0], [0.0, cosine, sine], [0.0, -sine, cosine]])

@@ -1,185 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each feature that carries an IBSI code, against the consensus of IBSI 1.
-
-Digital phantom, and the CT phantom in configurations C, D and E (three dimensions).
-Reference values and tolerances are IBSI's own files.
-"""
+"""Each feature that carries an IBSI code, against IBSI's consensus and against nine teams."""
 
 import csv
-import math
+import difflib
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813 - the name everybody knows it by
-from numpy.typing import NDArray
 
-from model.domain import Geometry, Modality, Volume
+from cds_service.ibsi_page import ibsi_page, patient_spreads
+from model.domain import Modality
+from model.errors import ConfigError
+from model.extraction_settings import Aggregation
 from model.features import FEATURE_NAMES, definition
-from model.radiomics import ExtractionSettings, extract
-from model.resampling import Interpolation
+from model.ibsi import CONFIGURATIONS, TAGS, Comparison, Verdict, compare, reference_values, tag
+from model.ibsi_validation import IMAGES, PATIENTS, Place, Spread
 
-DIGITAL_PHANTOM = ExtractionSettings(
-    modality=Modality.CT, spacing_mm=2.0, image_interpolation=Interpolation.LINEAR, bin_width=1.0
-)
-"""Its voxels are 2 mm and its grey levels whole numbers from 1: nothing is interpolated or binned."""
-
-CONFIGURATION_C = ExtractionSettings(
-    modality=Modality.CT,
-    spacing_mm=2.0,
-    image_interpolation=Interpolation.LINEAR,
-    round_intensities=True,
-    resegmentation_range=(-1000.0, 400.0),
-    bin_width=25.0,
-)
-CONFIGURATION_D = ExtractionSettings(
-    modality=Modality.CT,
-    spacing_mm=2.0,
-    image_interpolation=Interpolation.LINEAR,
-    round_intensities=True,
-    outlier_deviations=3.0,
-    bin_count=32,
-)
-CONFIGURATION_E = ExtractionSettings(
-    modality=Modality.CT,
-    spacing_mm=2.0,
-    image_interpolation=Interpolation.CUBIC_SPLINE,
-    round_intensities=True,
-    resegmentation_range=(-1000.0, 400.0),
-    outlier_deviations=3.0,
-    bin_count=32,
-)
-
-CASES = {
-    "digital phantom": ("ibsi_1_digital_phantom", "ibsi_1_dig_phantom.csv", DIGITAL_PHANTOM),
-    "configuration C": ("ibsi_1_ct_radiomics_phantom", "ibsi_1_chest_config_c.csv", CONFIGURATION_C),
-    "configuration D": ("ibsi_1_ct_radiomics_phantom", "ibsi_1_chest_config_d.csv", CONFIGURATION_D),
-    "configuration E": ("ibsi_1_ct_radiomics_phantom", "ibsi_1_chest_config_e.csv", CONFIGURATION_E),
-}
-
-# IBSI's tag of each feature, in IBSI's aggregations "3D, averaged" (GLCM, GLRLM) and "3D" (the rest).
-TAGS = {
-    "firstorder_Energy": "stat_energy",
-    "firstorder_Entropy": "ih_entropy",
-    "firstorder_Minimum": "stat_min",
-    "firstorder_10Percentile": "stat_p10",
-    "firstorder_90Percentile": "stat_p90",
-    "firstorder_Maximum": "stat_max",
-    "firstorder_Mean": "stat_mean",
-    "firstorder_Median": "stat_median",
-    "firstorder_InterquartileRange": "stat_iqr",
-    "firstorder_Range": "stat_range",
-    "firstorder_MeanAbsoluteDeviation": "stat_mad",
-    "firstorder_RobustMeanAbsoluteDeviation": "stat_rmad",
-    "firstorder_RootMeanSquared": "stat_rms",
-    "firstorder_Skewness": "stat_skew",
-    "firstorder_Kurtosis": "stat_kurt",
-    "firstorder_Variance": "stat_var",
-    "firstorder_Uniformity": "ih_uniformity",
-    "shape_MeshVolume": "morph_volume",
-    "shape_VoxelVolume": "morph_vol_approx",
-    "shape_SurfaceArea": "morph_area_mesh",
-    "shape_SurfaceVolumeRatio": "morph_av",
-    "shape_Sphericity": "morph_sphericity",
-    "shape_Maximum3DDiameter": "morph_diam",
-    "shape_MajorAxisLength": "morph_pca_maj_axis",
-    "shape_MinorAxisLength": "morph_pca_min_axis",
-    "shape_LeastAxisLength": "morph_pca_least_axis",
-    "shape_Elongation": "morph_pca_elongation",
-    "shape_Flatness": "morph_pca_flatness",
-    "glcm_Autocorrelation": "cm_auto_corr_3D_avg",
-    "glcm_JointAverage": "cm_joint_avg_3D_avg",
-    "glcm_ClusterProminence": "cm_clust_prom_3D_avg",
-    "glcm_ClusterShade": "cm_clust_shade_3D_avg",
-    "glcm_ClusterTendency": "cm_clust_tend_3D_avg",
-    "glcm_Contrast": "cm_contrast_3D_avg",
-    "glcm_Correlation": "cm_corr_3D_avg",
-    "glcm_DifferenceAverage": "cm_diff_avg_3D_avg",
-    "glcm_DifferenceEntropy": "cm_diff_entr_3D_avg",
-    "glcm_DifferenceVariance": "cm_diff_var_3D_avg",
-    "glcm_JointEnergy": "cm_energy_3D_avg",
-    "glcm_JointEntropy": "cm_joint_entr_3D_avg",
-    "glcm_Imc1": "cm_info_corr1_3D_avg",
-    "glcm_Imc2": "cm_info_corr2_3D_avg",
-    "glcm_Idm": "cm_inv_diff_mom_3D_avg",
-    "glcm_Idmn": "cm_inv_diff_mom_norm_3D_avg",
-    "glcm_Id": "cm_inv_diff_3D_avg",
-    "glcm_Idn": "cm_inv_diff_norm_3D_avg",
-    "glcm_InverseVariance": "cm_inv_var_3D_avg",
-    "glcm_MaximumProbability": "cm_joint_max_3D_avg",
-    "glcm_SumAverage": "cm_sum_avg_3D_avg",
-    "glcm_SumEntropy": "cm_sum_entr_3D_avg",
-    "glcm_SumSquares": "cm_joint_var_3D_avg",
-    "glrlm_ShortRunEmphasis": "rlm_sre_3D_avg",
-    "glrlm_LongRunEmphasis": "rlm_lre_3D_avg",
-    "glrlm_GrayLevelNonUniformity": "rlm_glnu_3D_avg",
-    "glrlm_GrayLevelNonUniformityNormalized": "rlm_glnu_norm_3D_avg",
-    "glrlm_RunLengthNonUniformity": "rlm_rlnu_3D_avg",
-    "glrlm_RunLengthNonUniformityNormalized": "rlm_rlnu_norm_3D_avg",
-    "glrlm_RunPercentage": "rlm_r_perc_3D_avg",
-    "glrlm_GrayLevelVariance": "rlm_gl_var_3D_avg",
-    "glrlm_RunVariance": "rlm_rl_var_3D_avg",
-    "glrlm_RunEntropy": "rlm_rl_entr_3D_avg",
-    "glrlm_LowGrayLevelRunEmphasis": "rlm_lgre_3D_avg",
-    "glrlm_HighGrayLevelRunEmphasis": "rlm_hgre_3D_avg",
-    "glrlm_ShortRunLowGrayLevelEmphasis": "rlm_srlge_3D_avg",
-    "glrlm_ShortRunHighGrayLevelEmphasis": "rlm_srhge_3D_avg",
-    "glrlm_LongRunLowGrayLevelEmphasis": "rlm_lrlge_3D_avg",
-    "glrlm_LongRunHighGrayLevelEmphasis": "rlm_lrhge_3D_avg",
-    "glszm_SmallAreaEmphasis": "szm_sze_3D",
-    "glszm_LargeAreaEmphasis": "szm_lze_3D",
-    "glszm_GrayLevelNonUniformity": "szm_glnu_3D",
-    "glszm_GrayLevelNonUniformityNormalized": "szm_glnu_norm_3D",
-    "glszm_SizeZoneNonUniformity": "szm_zsnu_3D",
-    "glszm_SizeZoneNonUniformityNormalized": "szm_zsnu_norm_3D",
-    "glszm_ZonePercentage": "szm_z_perc_3D",
-    "glszm_GrayLevelVariance": "szm_gl_var_3D",
-    "glszm_ZoneVariance": "szm_zs_var_3D",
-    "glszm_ZoneEntropy": "szm_zs_entr_3D",
-    "glszm_LowGrayLevelZoneEmphasis": "szm_lgze_3D",
-    "glszm_HighGrayLevelZoneEmphasis": "szm_hgze_3D",
-    "glszm_SmallAreaLowGrayLevelEmphasis": "szm_szlge_3D",
-    "glszm_SmallAreaHighGrayLevelEmphasis": "szm_szhge_3D",
-    "glszm_LargeAreaLowGrayLevelEmphasis": "szm_lzlge_3D",
-    "glszm_LargeAreaHighGrayLevelEmphasis": "szm_lzhge_3D",
-    "gldm_SmallDependenceEmphasis": "ngl_lde_3D",
-    "gldm_LargeDependenceEmphasis": "ngl_hde_3D",
-    "gldm_GrayLevelNonUniformity": "ngl_glnu_3D",
-    "gldm_DependenceNonUniformity": "ngl_dcnu_3D",
-    "gldm_DependenceNonUniformityNormalized": "ngl_dcnu_norm_3D",
-    "gldm_GrayLevelVariance": "ngl_gl_var_3D",
-    "gldm_DependenceVariance": "ngl_dc_var_3D",
-    "gldm_DependenceEntropy": "ngl_dc_entr_3D",
-    "gldm_LowGrayLevelEmphasis": "ngl_lgce_3D",
-    "gldm_HighGrayLevelEmphasis": "ngl_hgce_3D",
-    "gldm_SmallDependenceLowGrayLevelEmphasis": "ngl_ldlge_3D",
-    "gldm_SmallDependenceHighGrayLevelEmphasis": "ngl_ldhge_3D",
-    "gldm_LargeDependenceLowGrayLevelEmphasis": "ngl_hdlge_3D",
-    "gldm_LargeDependenceHighGrayLevelEmphasis": "ngl_hdhge_3D",
-    "ngtdm_Coarseness": "ngt_coarseness_3D",
-    "ngtdm_Contrast": "ngt_contrast_3D",
-    "ngtdm_Busyness": "ngt_busyness_3D",
-    "ngtdm_Complexity": "ngt_complexity_3D",
-    "ngtdm_Strength": "ngt_strength_3D",
-}
+EVERY_COMPARISON = [
+    pytest.param(configuration, aggregation, id=f"{configuration.title}, {aggregation}")
+    for configuration in CONFIGURATIONS
+    for aggregation in configuration.aggregations
+]
+CONFIGURATION_C = next(each for each in CONFIGURATIONS if each.title.endswith("C"))
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize("case", CASES)
-def test_every_feature_with_an_ibsi_code_agrees_with_the_consensus(cases: Path, case):
-    phantom, reference_file, settings = CASES[case]
-    folder = cases / "ibsi_phantoms"
-    reference = _reference_values(folder / "reference_values" / reference_file)
-    volume, mask = _phantom(folder / phantom / "nifti")
+@pytest.mark.parametrize(("configuration", "aggregation"), EVERY_COMPARISON)
+def test_every_feature_with_an_ibsi_code_agrees_with_the_consensus(cases: Path, configuration, aggregation):
+    rows = compare(cases / "ibsi_phantoms", configuration, aggregation)
 
-    vector = extract(volume, mask, settings, minimum_voxels=1)
+    assert [row.feature for row in rows] == list(TAGS)
+    assert [row for row in rows if row.verdict not in {Verdict.WITHIN, Verdict.ROUNDED}] == []
 
-    outside = {
-        feature: (vector.value(f"original_{feature}"), *reference[tag])
-        for feature, tag in TAGS.items()
-        if not _agrees(vector.value(f"original_{feature}"), *reference[tag])
-    }
-    assert outside == {}
+
+@pytest.mark.real_data
+def test_every_value_of_the_ct_phantom_is_within_the_tolerance_itself(cases: Path):
+    rows = [
+        row
+        for configuration in CONFIGURATIONS[1:]
+        for aggregation in configuration.aggregations
+        for row in compare(cases / "ibsi_phantoms", configuration, aggregation)
+    ]
+
+    assert {row.verdict for row in rows} == {Verdict.WITHIN}
 
 
 def test_every_feature_with_an_ibsi_code_is_held_against_the_consensus():
@@ -189,47 +52,128 @@ def test_every_feature_with_an_ibsi_code_is_held_against_the_consensus():
 
 
 @pytest.mark.real_data
-def test_a_kurtosis_or_bin_edge_of_pyradiomics_own_would_not_agree(cases: Path):
+@pytest.mark.parametrize(
+    ("feature", "departure"), [("firstorder_Kurtosis", 3.0), ("glcm_JointAverage", -1.0)]
+)
+def test_a_kurtosis_or_bin_edge_of_pyradiomics_own_would_not_agree(cases: Path, feature, departure):
     """The comparison is sharp enough to see the departures that we undo."""
-    folder = cases / "ibsi_phantoms"
-    reference = _reference_values(folder / "reference_values" / "ibsi_1_chest_config_c.csv")
-    volume, mask = _phantom(folder / "ibsi_1_ct_radiomics_phantom" / "nifti")
+    rows = compare(cases / "ibsi_phantoms", CONFIGURATION_C, Aggregation.VOLUME_AVERAGED)
+    row = next(row for row in rows if row.feature == feature)
 
-    vector = extract(volume, mask, CONFIGURATION_C)
-
-    kurtosis = vector.value("original_firstorder_Kurtosis")
-    joint_average = vector.value("original_glcm_JointAverage")
-    assert not _agrees(kurtosis + 3.0, *reference["stat_kurt"])
-    assert not _agrees(joint_average - 1.0, *reference["cm_joint_avg_3D_avg"])
+    assert row.verdict is Verdict.WITHIN
+    assert replace(row, value=row.value + departure).verdict is Verdict.OUTSIDE
 
 
-def _agrees(value: float, consensus: float, tolerance: float) -> bool:
-    """Whether `value` is within IBSI's tolerance, or rounds to the consensus, which has three digits."""
-    last_digit = 10.0 ** (math.floor(math.log10(abs(consensus))) - 2) if consensus else 0.0
-    return abs(value - consensus) <= max(tolerance, last_digit / 2.0) * (1.0 + 1e-9)
+@pytest.mark.real_data
+def test_the_aggregations_differ_where_there_are_directions_and_nowhere_else(cases: Path):
+    averaged, merged = (
+        compare(cases / "ibsi_phantoms", CONFIGURATION_C, aggregation)
+        for aggregation in CONFIGURATION_C.aggregations
+    )
+
+    differing = {
+        one.feature.split("_")[0]
+        for one, other in zip(averaged, merged, strict=True)
+        if one.value != other.value
+    }
+
+    assert differing == {"glcm", "glrlm"}
 
 
-def _reference_values(path: Path) -> dict[str, tuple[float, float]]:
-    """Return consensus and tolerance of each tag that has one."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return {
-            row["tag"]: (float(row["reference value"]), float(row["tolerance"]))
-            for row in csv.DictReader(file, delimiter=";")
-            if row["reference value"]
+def test_a_tag_names_the_aggregation_that_the_feature_has():
+    assert tag("glcm_Contrast", Aggregation.VOLUME_MERGED) == "cm_contrast_3D_comb"
+    assert tag("glrlm_RunEntropy", Aggregation.PLANAR_AVERAGED) == "rlm_rl_entr_2_5D_avg"
+    assert tag("ngtdm_Strength", Aggregation.PLANAR_MERGED) == "ngt_strength_2_5D"
+    assert tag("firstorder_Mean", Aggregation.PLANAR_MERGED) == "stat_mean"
+
+
+@pytest.mark.parametrize(
+    ("value", "tolerance", "verdict"),
+    [
+        (14.8, 0.0, Verdict.WITHIN),
+        (15.2, 0.4, Verdict.WITHIN),
+        (14.849, 0.0, Verdict.ROUNDED),
+        (14.851, 0.0, Verdict.OUTSIDE),
+        (15.3, 0.4, Verdict.OUTSIDE),
+        (None, 0.4, Verdict.UNDEFINED),
+    ],
+)
+def test_a_value_agrees_within_the_tolerance_or_the_last_digit_of_the_consensus(value, tolerance, verdict):
+    row = Comparison(
+        feature="glcm_Contrast",
+        ibsi_code="ACUI",
+        tag="cm_contrast_3D_avg",
+        value=value,
+        consensus=14.8,
+        tolerance=tolerance,
+    )
+
+    assert row.verdict is verdict
+
+
+def test_a_folder_that_holds_no_phantoms_is_named(tmp_path: Path):
+    with pytest.raises(ConfigError, match="missing"):
+        compare(tmp_path, CONFIGURATIONS[0], Aggregation.VOLUME_AVERAGED)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("patient", PATIENTS)
+@pytest.mark.parametrize("image", IMAGES)
+def test_our_values_lie_within_the_spread_of_nine_teams(cases: Path, patient, image):
+    found = patient_spreads(cases / "ibsi_validation", patient, image)
+
+    assert len(found) == len(TAGS)
+    assert [each for each in found if each.place is Place.OUTSIDE] == []
+    assert sum(each.place is Place.BESIDE for each in found) <= 5
+
+
+@pytest.mark.real_data
+def test_our_values_are_those_of_the_reference_implementation_on_ct(cases: Path):
+    """Closer than the spread, which one team alone can make wide."""
+    with (cases / "ibsi_validation" / "nine_teams_values.csv").open(newline="") as file:
+        theirs = {
+            row["tag"]: float(row["value"])
+            for row in csv.DictReader(file)
+            if (row["team"], row["id"], row["modality"]) == ("oncoray", "STS_002", "CT") and row["value"]
         }
 
+    found = patient_spreads(cases / "ibsi_validation", "STS_002", "CT")
 
-def _phantom(folder: Path) -> tuple[Volume, NDArray[np.bool_]]:
-    image = sitk.ReadImage(folder / "image" / "phantom.nii.gz")
-    mask = sitk.ReadImage(folder / "mask" / "mask.nii.gz")
-    volume = Volume(
-        voxels=sitk.GetArrayFromImage(image).astype(np.float32),
-        geometry=Geometry(
-            shape=image.GetSize()[::-1],
-            spacing_mm=image.GetSpacing(),
-            origin_mm=image.GetOrigin(),
-            direction=image.GetDirection(),
-        ),
-        modality=Modality.CT,
-    )
-    return volume, sitk.GetArrayFromImage(mask) > 0
+    for each in found:
+        expected = theirs[tag(each.feature, Aggregation.VOLUME_MERGED)]
+        assert each.value == pytest.approx(expected, rel=1e-3), each.feature
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [(1.0, Place.WITHIN), (2.0, Place.WITHIN), (2.0001, Place.BESIDE), (2.0003, Place.OUTSIDE)],
+)
+def test_a_value_beside_the_spread_is_told_from_one_outside(value, place):
+    each = Spread(feature="x", ibsi_code="X", value=value, lowest=1.0, highest=2.0, teams=9)
+
+    assert each.place is place
+
+
+@pytest.mark.real_data
+def test_the_page_is_what_a_run_says_now(cases: Path, repository: Path):
+    page = ibsi_page(cases, lambda _: None)
+
+    written = (repository / "docs" / "ibsi.md").read_text(encoding="utf-8")
+    difference = difflib.unified_diff(written.splitlines(), page.splitlines(), lineterm="", n=0)
+    assert list(difference) == []
+
+
+def test_the_page_lists_every_feature_with_its_code_or_that_it_is_private(repository: Path):
+    page = (repository / "docs" / "ibsi.md").read_text(encoding="utf-8")
+
+    for name in FEATURE_NAMES:
+        each = definition(name, Modality.CT)
+        assert f"| {name.removeprefix('original_')} | {each.ibsi_code or 'private'} | `{each.unit}`" in page
+
+
+@pytest.mark.real_data
+def test_reference_values_have_a_consensus_of_every_coded_feature(cases: Path):
+    for configuration in CONFIGURATIONS:
+        known = reference_values(cases / "ibsi_phantoms" / "reference_values" / configuration.reference_file)
+        for aggregation in configuration.aggregations:
+            assert {tag(feature, aggregation) for feature in TAGS} <= set(known)

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table of features."""
 
+import csv
+
 import pytest
 import radiomics
 from pydicom.sr._concepts_dict import concepts
 from ucumvert import PintUcumRegistry
 
 from model.domain import Modality
-from model.features import FEATURE_NAMES, definition
+from model.features import FEATURE_NAMES, definition, feature_names
 
 NOT_DEFINED_BY_IBSI = {
     "original_firstorder_TotalEnergy",
@@ -93,7 +95,46 @@ def test_the_family_of_a_feature_is_part_of_its_name():
     assert families == {"firstorder", "shape", "glcm", "glrlm", "glszm", "gldm", "ngtdm"}
 
 
-@pytest.mark.parametrize("name", ["original_glcm_Homogeneity1", "glcm_Contrast", ""])
+@pytest.mark.parametrize("name", ["original_glcm_Homogeneity1", "glcm_Contrast", "", "square_glcm_Contrast"])
 def test_a_feature_that_is_not_measured_has_no_definition(name):
     with pytest.raises(KeyError):
         definition(name, Modality.CT)
+
+
+@pytest.mark.real_data
+def test_codes_and_units_are_those_of_the_clinical_table(cases):
+    """Units differ from it where UCUM validators refuse its squared Hounsfield unit."""
+    with (cases.parent / "clinical" / "pyradiomics_ibsi.csv").open(newline="") as file:
+        table = {f"original_{row['class']}_{row['pyradiomics']}": row for row in csv.DictReader(file)}
+
+    for name in FEATURE_NAMES:
+        on_ct, on_mr = definition(name, Modality.CT), definition(name, Modality.MR)
+        unit = table[name]["unit"].removesuffix(" (bits)")
+        assert (on_ct.ibsi_code or "") == table[name]["ibsi"], name
+        if "]2" in unit or unit == "custom":
+            assert (on_ct.unit, on_mr.unit) == ("1", "1"), name
+            assert on_ct.note, name
+        elif unit.endswith(" (CT) else 1"):
+            assert (on_ct.unit, on_mr.unit) == (unit.removesuffix(" (CT) else 1"), "1"), name
+        else:
+            assert (on_ct.unit, on_mr.unit) == (unit, unit), name
+
+
+def test_a_feature_of_a_filtered_image_carries_no_ibsi_code_and_says_of_which_image_it_is():
+    log = definition("log-sigma-1-5-mm-3D_firstorder_Mean", Modality.CT)
+    wavelet = definition("wavelet-HLL_firstorder_Energy", Modality.CT)
+
+    assert (log.ibsi_code, log.unit) == (None, "[hnsf'U]")
+    assert log.title == "Mean intensity, Laplacian of Gaussian of 1.5 mm"
+    assert wavelet.title == "Intensity-based energy, wavelet sub-band HLL along x, y, z"
+    assert "filtered image" in log.note
+    assert "filtered image" in wavelet.note
+    assert log.feature_class == "firstorder"
+
+
+def test_shape_is_of_no_filtered_image():
+    names = feature_names(["original", "wavelet-LLL"])
+
+    assert len(names) == 107 + 93
+    with pytest.raises(KeyError):
+        definition("wavelet-LLL_shape_Sphericity", Modality.CT)

@@ -8,12 +8,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 from radiomics.shape import RadiomicsShape
 from scipy import ndimage
 
 from model import feature_classes
 from model.domain import Geometry, Modality, RejectionReason, Volume
 from model.errors import RejectedStudy
+from model.extraction_settings import Aggregation, BiasCorrection, Normalisation, Wavelet
 from model.features import FEATURE_NAMES
 from model.radiomics import CT_SETTINGS, MR_SETTINGS, ExtractionSettings, _discretised, extract
 from model.resampling import Interpolation, resample
@@ -101,7 +103,7 @@ def test_measuring_leaves_image_and_mask_as_they_were():
 def test_resampling_the_part_around_the_lesion_equals_resampling_the_whole_image(interpolation):
     shape = (90, 110, 120)
     volume, mask = textured(shape=shape), ball(6.0, shape=shape)
-    arguments = {"spacing_mm": 1.0, "interpolation": interpolation, "margin_mm": 3.0}
+    arguments = {"spacing_mm": (1.0, 1.0, 1.0), "interpolation": interpolation, "margin_mm": 3.0}
 
     part = resample(volume, mask, **arguments)
     whole = resample(volume, mask, **arguments, support_voxels=max(shape))
@@ -154,7 +156,7 @@ def test_the_grid_is_aligned_at_the_image_centre(spacing_mm, interpolation):
 
     for axis, ramp in enumerate(ramps):
         volume = Volume(voxels=ramp, geometry=geometry(shape, spacing_mm), modality=Modality.MR)
-        region = resample(volume, mask, spacing_mm=1.0, interpolation=interpolation)
+        region = resample(volume, mask, spacing_mm=(1.0, 1.0, 1.0), interpolation=interpolation)
 
         count = math.ceil(shape[axis] * spacing_mm[2 - axis] - 1e-6)
         grid = np.arange(count) - (count - 1) / 2.0
@@ -167,7 +169,7 @@ def test_an_image_that_is_on_the_grid_already_is_not_changed():
     volume = textured(spacing_mm=(1.0, 1.0, 1.0))
     mask = ball(7.0, spacing_mm=(1.0, 1.0, 1.0))
 
-    region = resample(volume, mask, spacing_mm=1.0, interpolation=Interpolation.CUBIC_SPLINE)
+    region = resample(volume, mask, spacing_mm=(1.0, 1.0, 1.0), interpolation=Interpolation.CUBIC_SPLINE)
 
     occupied = ndimage.find_objects(region.mask.astype(int))[0]
     original = ndimage.find_objects(mask.astype(int))[0]
@@ -185,7 +187,7 @@ def test_exactly_half_a_voxel_belongs_to_the_mask():
         modality=Modality.MR,
     )
 
-    region = resample(volume, mask, spacing_mm=2.0, interpolation=Interpolation.LINEAR)
+    region = resample(volume, mask, spacing_mm=(2.0, 2.0, 2.0), interpolation=Interpolation.LINEAR)
 
     assert np.count_nonzero(region.mask) == 4
 
@@ -449,6 +451,7 @@ def test_pyradiomics_is_silent(caplog, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+MR_ONLY = {"modality": Modality.MR, "round_intensities": False}
 CHANGES = [
     {"modality": Modality.MR},
     {"spacing_mm": 2.0},
@@ -462,6 +465,16 @@ CHANGES = [
     {"bin_width": 10.0},
     {"bin_width": None, "bin_count": 32},
     {"bin_width": None, "bin_count": 64},
+    {"spacing_mm": None},
+    {"aggregation": Aggregation.VOLUME_MERGED},
+    {"aggregation": Aggregation.PLANAR_MERGED},
+    {"log_sigmas_mm": (1.0,), "filtered_bin_count": 32},
+    {"log_sigmas_mm": (1.0, 2.0), "filtered_bin_count": 32},
+    {"wavelets": Wavelet.COIFLET_1, "filtered_bin_count": 32},
+    {"wavelets": Wavelet.COIFLET_1, "filtered_bin_count": 16},
+    {"ring_mm": 10.0},
+    {**MR_ONLY, "normalisation": Normalisation.FOREGROUND},
+    {**MR_ONLY, "bias_correction": BiasCorrection.N4},
 ]
 
 
@@ -470,6 +483,22 @@ def test_every_setting_changes_the_digest():
 
     assert len(set(digests)) == len(CHANGES) + 1
     assert {name for change in CHANGES for name in change} == set(ExtractionSettings.__dataclass_fields__)
+
+
+def test_options_that_are_not_used_leave_the_digests_of_earlier_bundles_as_they_were():
+    """Measured before there were any; a bundle made then must accept what is measured now."""
+    assert CT_SETTINGS.digest == "86d762cfd3ad176a74f1213a31136bb9c92feff5c8c26fec3adbc6c29259431f"
+    assert MR_SETTINGS.digest == "ee9425ea1acd73e493b0f825027b23ad148a8c02c3038c64f1fd060be036003b"
+
+
+def test_a_manifest_holds_an_option_only_where_it_is_used():
+    adapter = TypeAdapter(ExtractionSettings)
+    ring = replace(CT_SETTINGS, ring_mm=10.0)
+
+    assert "ring_mm" not in adapter.dump_python(CT_SETTINGS, mode="json")
+    assert adapter.dump_python(ring, mode="json")["ring_mm"] == 10.0
+    assert adapter.validate_json(adapter.dump_json(ring), strict=True) == ring
+    assert adapter.validate_json(adapter.dump_json(CT_SETTINGS), strict=True) == CT_SETTINGS
 
 
 def test_the_digest_is_the_sha_256_of_the_settings_as_canonical_json():
@@ -498,6 +527,15 @@ def test_whole_numbers_and_the_same_decimals_have_one_digest():
         {"resegmentation_range": (350.0, -150.0)},
         {"resegmentation_range": (-math.inf, 350.0)},
         {"normalisation_margin_mm": 10.0},
+        {"ring_mm": 0.0},
+        {"log_sigmas_mm": (1.0,)},
+        {"log_sigmas_mm": (2.0, 1.0), "filtered_bin_count": 32},
+        {"filtered_bin_count": 32},
+        {"wavelets": Wavelet.COIFLET_1, "filtered_bin_count": 32, "spacing_mm": None},
+        {"wavelets": Wavelet.COIFLET_1, "filtered_bin_count": 32, "aggregation": Aggregation.PLANAR_MERGED},
+        {"bias_correction": BiasCorrection.N4},
+        {"normalisation": Normalisation.FOREGROUND, "round_intensities": False},
+        {**MR_ONLY, "normalisation": Normalisation.FOREGROUND, "normalisation_margin_mm": 10.0},
     ],
 )
 def test_impossible_settings_cannot_be_built(change):
@@ -511,19 +549,21 @@ def rough_mask(seed):
 
 
 def shape_features(mask):
-    image = feature_classes._image(np.zeros(mask.shape), 1.3)
-    return feature_classes._Shape(image, feature_classes._image(mask.astype(np.uint8), 1.3)).execute()
+    image = feature_classes._image(np.zeros(mask.shape), (1.3, 1.3, 1.3))
+    return feature_classes._Shape(
+        image, feature_classes._image(mask.astype(np.uint8), (1.3, 1.3, 1.3))
+    ).execute()
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_diameters_and_axes_are_those_of_pyradiomics(seed):
     """Ours are computed another way; axes are of the sample covariance as IBSI has it."""
     mask = rough_mask(seed)
-    image = feature_classes._image(np.zeros(mask.shape), 1.3)
+    image = feature_classes._image(np.zeros(mask.shape), (1.3, 1.3, 1.3))
     voxels = np.count_nonzero(mask)
 
     ours = shape_features(mask)
-    theirs = RadiomicsShape(image, feature_classes._image(mask.astype(np.uint8), 1.3)).execute()
+    theirs = RadiomicsShape(image, feature_classes._image(mask.astype(np.uint8), (1.3, 1.3, 1.3))).execute()
 
     for name, value in ours.items():
         if name.startswith("Maximum") or name in {"VoxelVolume", "Elongation", "Flatness"}:
@@ -563,7 +603,7 @@ def test_a_voxel_without_neighbours_is_not_counted_in_the_neighbourhood_matrix()
             grey_levels=grey_levels,
             intensity_mask=mask,
             morphological_mask=mask,
-            spacing_mm=1.0,
+            spacing_mm=(1.0, 1.0, 1.0),
         )
         for mask in (block, with_isolated)
     )
