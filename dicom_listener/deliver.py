@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,22 +23,33 @@ may take the same object later."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """A DICOM node that stores."""
+    """A DICOM node that we call."""
 
     host: str
     port: int
     ae_title: str
+    tls: ssl.SSLContext | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendResult:
-    """How a peer answered one C-STORE request."""
+    """How a peer answered for one object."""
 
     accepted: bool
     """On a Success or Warning status."""
     retryable: bool
     reason: str
     """The status in words an administrator can look up; never the peer's own text."""
+
+
+def status_result(status: int) -> SendResult:
+    """Return what a C-STORE status (PS3.4 B.2.3), or a Failure Reason of STOW-RS, means for the sender."""
+    accepted = code_to_category(status) in {"Success", "Warning"}
+    return SendResult(
+        accepted=accepted,
+        retryable=not accepted and status in _MAY_PASS,
+        reason="" if accepted else f"status 0x{status:04X}",
+    )
 
 
 def send(
@@ -52,18 +65,46 @@ def send(
         The peer takes none of these SOP classes.
     """
     datasets = [dcmread(path) for path in paths]
+    ae = calling_entity(calling_ae_title, network_timeout_s)
+    # Once each: an association has 128 contexts at most (PS3.8 9.3.2.2).
+    for sop_class, syntax in sorted({(ds.SOPClassUID, ds.file_meta.TransferSyntaxUID) for ds in datasets}):
+        ae.add_requested_context(sop_class, syntax)
+    with associated(ae, peer) as assoc:
+        return tuple(_store(assoc, ds) for ds in datasets)
+
+
+def calling_entity(calling_ae_title: str, network_timeout_s: float) -> Any:
+    """Return an application entity that waits `network_timeout_s` for a peer, and no longer."""
     ae = AE(ae_title=calling_ae_title)
     ae.network_timeout = ae.acse_timeout = ae.dimse_timeout = network_timeout_s
     ae.connection_timeout = network_timeout_s
-    for ds in datasets:
-        ae.add_requested_context(ds.SOPClassUID, ds.file_meta.TransferSyntaxUID)
-    assoc = ae.associate(peer.host, peer.port, ae_title=peer.ae_title)
+    return ae
+
+
+@contextmanager
+def associated(ae: Any, peer: Peer, **options: Any) -> Iterator[Any]:
+    """Hold an association with `peer` while the body runs; `options` go to pynetdicom's `associate`.
+
+    Raises
+    ------
+    PeerUnavailable
+        None could be had.
+    PeerRefused
+        The peer takes none of the SOP classes that are proposed.
+    """
+    assoc = ae.associate(
+        peer.host,
+        peer.port,
+        ae_title=peer.ae_title,
+        tls_args=None if peer.tls is None else (peer.tls, peer.host),
+        **options,
+    )
     if assoc.rejected_contexts and not assoc.accepted_contexts:
         raise PeerRefused("SOP class not accepted")
     if not assoc.is_established:
         raise PeerUnavailable("association rejected" if assoc.is_rejected else "cannot connect")
     try:
-        return tuple(_store(assoc, ds) for ds in datasets)
+        yield assoc
     finally:
         if assoc.is_established:
             assoc.release()
@@ -78,10 +119,4 @@ def _store(assoc: Any, ds: Any) -> SendResult:
         return SendResult(accepted=False, retryable=True, reason="association lost")
     if "Status" not in answer:
         return SendResult(accepted=False, retryable=True, reason="no answer")
-    status = int(answer.Status)
-    accepted = code_to_category(status) in {"Success", "Warning"}
-    return SendResult(
-        accepted=accepted,
-        retryable=not accepted and status in _MAY_PASS,
-        reason="" if accepted else f"status 0x{status:04X}",
-    )
+    return status_result(int(answer.Status))
