@@ -13,18 +13,15 @@ from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from cds_service.auth import Authenticator, SeenTokens, Unauthenticated
-from cds_service.config import Config, is_loopback
-from cds_service.hooks import (
-    SERVICE_ID,
-    CardWriter,
-    MalformedRequest,
-    PrefetchLacking,
-    discovery,
-    parse_request,
-)
+from cds_service.calls import CallRecords
+from cds_service.config import Config
+from cds_service.endpoints import ROOT, CdsHooks, about_request
+from cds_service.hooks import CardWriter, MalformedRequest, PrefetchLacking
 from cds_service.identity import Outcomes
+from cds_service.openapi import openapi_page
 from cds_service.pages import about_page
-from cds_service.strict_json import MalformedJson, parse_json
+from cds_service.rate_limit import RateLimit, TooManyRequests
+from cds_service.strict_json import MalformedJson
 from fhir_gateway.units import unit_converter
 from model.errors import HccCdsError
 
@@ -38,6 +35,7 @@ def create_app(
     *,
     outcomes: Outcomes,
     seen_tokens: SeenTokens,
+    records: CallRecords,
     now: Callable[[], datetime],
     log: Any,
 ) -> Flask:
@@ -45,6 +43,8 @@ def create_app(
 
     Parameters
     ----------
+    records
+        Where each call is recorded; a call that cannot be is not answered.
     now
         The time with time zone.
     log
@@ -58,63 +58,54 @@ def create_app(
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = config.web.maximum_request_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider
-    _Edges(log).add_to(app)
-    _add_headers(app, config.web.cors_origins)
-    _add_authentication(app, config, Authenticator(config.web, seen_tokens), now=now)
-    _add_routes(
-        app,
-        CardWriter(
+    edges = _Edges(log)
+    edges.add_to(app)
+    hooks = CdsHooks(
+        web=config.web,
+        identity=config.identity,
+        authenticator=Authenticator(
+            config.web,
+            seen_tokens,
+            report=lambda iss, fault: log.warning("keys_not_fetched", iss=iss, error=fault),
+        ),
+        rate_limit=RateLimit(config.web.requests_per_minute),
+        writer=CardWriter(
             outcomes=outcomes,
             identity=config.identity,
             converter=unit_converter(),
             about_url=f"{config.web.url}/about",
         ),
+        records=records,
         now=now,
         log=log,
     )
+    _add_headers(app, config.web.cors_origins)
+    _add_course_of_a_call(app, hooks, edges)
+    app.register_blueprint(hooks.blueprint())
     app.register_blueprint(about_page())
-    return app
+    app.register_blueprint(openapi_page(config.web.url))
 
-
-def _add_routes(app: Flask, writer: CardWriter, *, now: Callable[[], datetime], log: Any) -> None:
     @app.get("/healthz")
     def health() -> Response:
         return jsonify({"status": "ok"})
 
-    @app.get("/cds-services")
-    def services() -> Response:
-        return jsonify(discovery())
-
-    @app.post("/cds-services/<service_id>")
-    def service(service_id: str) -> Response:
-        if service_id != SERVICE_ID:
-            return _outcome(HTTPStatus.NOT_FOUND, "not-found", "There is no such service.")
-        if request.mimetype != "application/json":
-            return _outcome(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-supported", "Send application/json.")
-        asked = parse_request(parse_json(request.get_data(cache=False)))
-        g.hook, g.hook_instance = asked.hook.value, str(asked.hook_instance)
-        answer = writer.answer(asked, now=now())
-        log.info("hook_answered", cards=len(answer), status=HTTPStatus.OK.value, **_about_request())
-        return jsonify({"cards": answer})
+    return app
 
 
-def _add_authentication(
-    app: Flask, config: Config, authenticator: Authenticator, *, now: Callable[[], datetime]
-) -> None:
+def _add_course_of_a_call(app: Flask, hooks: CdsHooks, edges: _Edges) -> None:
     @app.before_request
-    def authenticate() -> None:
-        g.started = time.perf_counter()
-        # A preflight carries no token by definition; it tells nothing but which headers may be sent.
-        if not request.path.startswith("/cds-services") or request.method == "OPTIONS":
-            return
-        if config.web.development_without_jwt and is_loopback(request.remote_addr or ""):
-            return
-        g.iss = authenticator.check(
-            request.headers.get("Authorization"),
-            # From the settings, never from the Host header, which the caller writes.
-            endpoint_url=f"{config.web.url}{request.path}",
-            now=now(),
-        )
+    def begin() -> None:
+        started = time.perf_counter()
+        g.timer = lambda: time.perf_counter() - started
+        hooks.let_in()
+
+    @app.after_request
+    def record(response: Response) -> Response:
+        try:
+            hooks.record(response)
+        except Exception as error:  # noqa: BLE001 - an edge: what cannot be recorded is not answered
+            return edges.failed(error)
+        return response
 
 
 class _Edges:
@@ -129,6 +120,7 @@ class _Edges:
         app.register_error_handler(MalformedJson, self.malformed_json)
         app.register_error_handler(MalformedRequest, self.malformed_request)
         app.register_error_handler(PrefetchLacking, self.prefetch_lacking)
+        app.register_error_handler(TooManyRequests, self.too_many_requests)
         app.register_error_handler(HTTPException, self.http_error)
         app.register_error_handler(Exception, self.failed)
 
@@ -153,12 +145,20 @@ class _Edges:
         """Answer 412 and name the keys."""
         return self._refused(HTTPStatus.PRECONDITION_FAILED, "required", f"{error}.", str(error))
 
+    def too_many_requests(self, error: TooManyRequests) -> Response:
+        """Answer 429 and say when to come again."""
+        status = HTTPStatus.TOO_MANY_REQUESTS
+        self._log.warning("client_throttled", iss=error.iss, status=status.value)
+        response = _outcome(status, "throttled", f"{status.phrase}.")
+        response.headers["Retry-After"] = str(error.retry_after_s)
+        return response
+
     def http_error(self, error: HTTPException) -> Response:
         """Answer with the status that Flask found: unknown path, wrong method, too large."""
         status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
         response = self._refused(status, "processing", f"{status.phrase}.", status.phrase)
         for name, value in error.get_headers():
-            if name == "Allow":
+            if name in ("Allow", "Location"):
                 response.headers[name] = value
         return response
 
@@ -166,34 +166,33 @@ class _Edges:
         """Answer opaquely: no card and a log line, never an all-clear (CDS Hooks, "Ours")."""
         retryable = isinstance(error, HccCdsError) and error.retryable
         status = HTTPStatus.SERVICE_UNAVAILABLE if retryable else HTTPStatus.INTERNAL_SERVER_ERROR
-        self._log.error("hook_failed", error=type(error).__name__, status=status.value, **_about_request())
+        self._log.error("hook_failed", error=type(error).__name__, status=status.value, **about_request())
         return _outcome(status, "transient" if retryable else "exception", _OPAQUE)
 
     def _refused(self, status: HTTPStatus, code: str, text: str, reason: str) -> Response:
-        self._log.info("hook_refused", status=status.value, reason=reason, **_about_request())
+        self._log.info("hook_refused", status=status.value, reason=reason, **about_request())
         return _outcome(status, code, text)
 
 
 def _add_headers(app: Flask, origins: Sequence[str]) -> None:
+    """Add what browsers need to know; other sites may call CDS Hooks if they are listed, and nothing else."""
+
     @app.after_request
     def finish(response: Response) -> Response:
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Cache-Control"] = "no-store"
-        if origins:
-            response.headers.add("Vary", "Origin")
+        response.headers.setdefault("Referrer-Policy", "no-referrer")
+        if not origins or not request.path.startswith(ROOT):
+            return response
+        response.headers.add("Vary", "Origin")
         if (origin := request.headers.get("Origin")) in origins and origin is not None:
             response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Expose-Headers"] = "Retry-After, WWW-Authenticate"
             if request.method == "OPTIONS":
                 response.headers["Access-Control-Allow-Methods"] = "GET, POST"
                 response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
                 response.headers["Access-Control-Max-Age"] = str(_PREFLIGHT_SECONDS)
         return response
-
-
-def _about_request() -> dict[str, Any]:
-    """Return what a log line may say of the request: none of it can hold patient data."""
-    about: dict[str, Any] = {"seconds": round(time.perf_counter() - g.started, 4)}
-    return about | {name: g.get(name) for name in ("hook", "hook_instance", "iss") if g.get(name)}
 
 
 def _outcome(status: HTTPStatus, code: str, text: str) -> Response:

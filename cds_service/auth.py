@@ -5,27 +5,34 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from functools import partial
 from typing import Any, Protocol
 
 from joserfc import jws, jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
+from joserfc.jws import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 
 from cds_service.config import IssuerConfig, WebConfig
+from cds_service.jwks import FetchedKeys, FileKeys, Freshness, KeySource, fitting
+from cds_service.outbound import Fetching, fetch
 from model.errors import ConfigError
-
-_ALGORITHMS = ("ES384", "RS384")
-"""Those that CDS Hooks recommends: asymmetric, so that `none` and HMAC cannot be asked for."""
 
 _MAX_LIFETIME = timedelta(hours=1)
 """The specification asks for short lives (five minutes); a jti must be remembered as long."""
 
 _MAX_TOKEN_LENGTH = 8192
 _MAX_JTI_LENGTH = 255
+
+
+class _Registry(JWSRegistry):
+    """Signatures as we take them: fields of the header that nobody knows do no harm (RFC 7515 4)."""
+
+    max_header_length = 2048
+    """With `jku`, a header outgrows the 512 bytes that joserfc allows."""
 
 
 class SeenTokens(Protocol):
@@ -54,9 +61,46 @@ class Unauthenticated(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """A CDS client: the organisation that an EHR calls for."""
+
+    iss: str
+    tenant: str
+    """'' where none is asked for."""
+    identifier_systems: tuple[str, ...]
+    """Whose patients' imaging it may see; empty: all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A valid token, which may have been used before."""
+
+    client: Client
+    jti: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Issuer:
     config: IssuerConfig
-    keys: KeySet
+    source: KeySource
+
+    @property
+    def client(self) -> Client:
+        return Client(
+            iss=self.config.iss,
+            tenant=self.config.tenant,
+            identifier_systems=self.config.identifier_systems,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unverified:
+    """What a token says before anything in it is believed: whose keys to try, and which."""
+
+    issuer: _Issuer
+    alg: str
+    kid: str
 
 
 class Authenticator:
@@ -65,23 +109,28 @@ class Authenticator:
     Parameters
     ----------
     settings
-        Issuers with their key sets, which are read once.
+        Issuers; those with a file have their key set read once.
     seen
         Refuses a token that comes twice.
+    report
+        Told the issuer, and the name of the fault, when a key set could not be fetched.
 
     Raises
     ------
     ConfigError
-        A key set cannot be read, or holds a symmetric key.
+        A key set cannot be read, or holds a key of another kind.
     """
 
-    def __init__(self, settings: WebConfig, seen: SeenTokens) -> None:
-        self._issuers = {each.iss: _Issuer(config=each, keys=_key_set(each)) for each in settings.issuers}
+    def __init__(self, settings: WebConfig, seen: SeenTokens, *, report: Callable[[str, str], None]) -> None:
+        self._issuers = {
+            (each.iss, each.tenant): _Issuer(config=each, source=_key_source(each, settings, report))
+            for each in settings.issuers
+        }
         self._skew_s = round(settings.clock_skew_s)
         self._seen = seen
 
-    def check(self, authorization: str | None, *, endpoint_url: str, now: datetime) -> str:
-        """Return the issuer of a token that is valid for `endpoint_url` at `now`.
+    def verify(self, authorization: str | None, *, endpoint_url: str, now: datetime) -> Token:
+        """Return a token that is valid for `endpoint_url` at `now`.
 
         Raises
         ------
@@ -89,46 +138,75 @@ class Authenticator:
             In every other case.
         """
         token = _bearer(authorization)
-        issuer = self._issuer(token)
-        iss = issuer.config.iss
+        said = self._read(token)
+        issuer, iss = said.issuer, said.issuer.config.iss
         try:
-            # joserfc takes the key by `kid` and refuses one that does not fit the algorithm.
-            decoded = jwt.decode(token, issuer.keys, algorithms=list(_ALGORITHMS))
+            decoded = jwt.decode(
+                token,
+                # By `kid`; a key whose own `alg` or `use` says otherwise is refused.
+                fitting(issuer.source.keys(said.kid), said.alg),
+                registry=_Registry(algorithms=issuer.config.algorithms, strict_check_header=False),
+            )
         except (JoseError, ValueError, TypeError) as error:
             raise Unauthenticated("signature", iss) from error
         claims = decoded.claims
         self._check_claims(claims, issuer.config, endpoint_url, now)
-        expires_at = datetime.fromtimestamp(claims["exp"], tz=UTC) + timedelta(seconds=self._skew_s)
-        if not self._seen.remember(iss, claims["jti"], expires_at, now=now):
-            raise Unauthenticated("replayed", iss)
-        return iss
+        return Token(
+            client=issuer.client,
+            jti=claims["jti"],
+            expires_at=datetime.fromtimestamp(claims["exp"], tz=UTC) + timedelta(seconds=self._skew_s),
+        )
 
-    def _issuer(self, token: bytes) -> _Issuer:
-        """Return whose keys to try: read from the token before anything in it is believed."""
+    def use(self, token: Token, *, now: datetime) -> Client:
+        """Return whose token it is, and accept it never again.
+
+        Raises
+        ------
+        Unauthenticated
+            It was used before, by whichever web process.
+        """
+        if not self._seen.remember(token.client.iss, token.jti, token.expires_at, now=now):
+            raise Unauthenticated("replayed", token.client.iss)
+        return token.client
+
+    def _read(self, token: bytes) -> _Unverified:
         try:
-            unverified = jws.extract_compact(token)
+            unverified = jws.extract_compact(token, registry=_Registry())
             claims = json.loads(unverified.payload)
         except (JoseError, ValueError, TypeError, RecursionError) as error:
             raise Unauthenticated("malformed") from error
         header = unverified.headers()
-        if header.get("alg") not in _ALGORITHMS:
-            raise Unauthenticated("algorithm")
-        if not isinstance(header.get("kid"), str) or str(header.get("typ")).upper() != "JWT":
-            raise Unauthenticated("header")
-        iss = claims.get("iss") if isinstance(claims, dict) else None
-        if not isinstance(iss, str) or iss not in self._issuers:
+        iss, tenant = (claims.get("iss"), claims.get("tenant")) if isinstance(claims, dict) else (None, None)
+        issuer = self._issuer(iss, tenant)
+        alg, kid = header.get("alg"), header.get("kid")
+        if not isinstance(alg, str) or alg not in issuer.config.algorithms:
+            raise Unauthenticated("algorithm", issuer.config.iss)
+        if not isinstance(kid, str) or str(header.get("typ")).upper() != "JWT" or "crit" in header:
+            raise Unauthenticated("header", issuer.config.iss)
+        # A file of ours needs no `jku`, which is then neither fetched nor believed.
+        if issuer.config.jwks_url and header.get("jku", issuer.config.jwks_url) != issuer.config.jwks_url:
+            raise Unauthenticated("jku", issuer.config.iss)
+        return _Unverified(issuer=issuer, alg=alg, kid=kid)
+
+    def _issuer(self, iss: Any, tenant: Any) -> _Issuer:
+        if not isinstance(iss, str):
             raise Unauthenticated("issuer")
-        return self._issuers[iss]
+        own = self._issuers.get((iss, tenant)) if isinstance(tenant, str) else None
+        found = own or self._issuers.get((iss, ""))
+        if found is not None:
+            return found
+        if any(known == iss for known, _tenant in self._issuers):
+            raise Unauthenticated("tenant", iss)
+        raise Unauthenticated("issuer")
 
     def _check_claims(
         self, claims: dict[str, Any], issuer: IssuerConfig, endpoint_url: str, now: datetime
     ) -> None:
-        seconds = int(now.timestamp())
         registry = JWTClaimsRegistry(
-            now=seconds,
+            now=int(now.timestamp()),
             leeway=self._skew_s,
             iss={"essential": True, "value": issuer.iss},
-            aud={"essential": True, "value": endpoint_url},
+            aud={"essential": True, "values": [endpoint_url, *issuer.audiences]},
             exp={"essential": True},
             iat={"essential": True},
             jti={"essential": True},
@@ -138,7 +216,7 @@ class Authenticator:
         except (JoseError, ValueError, TypeError) as error:
             raise Unauthenticated("claims", issuer.iss) from error
         jti = claims["jti"]
-        if not isinstance(jti, str) or not 0 < len(jti) <= _MAX_JTI_LENGTH:
+        if not isinstance(jti, str) or not 0 < len(jti) <= _MAX_JTI_LENGTH or not jti.isprintable():
             raise Unauthenticated("jti", issuer.iss)
         # Python's JSON reads NaN, which is smaller and larger than nothing; `True` is a number to it as well.
         if not all(
@@ -147,8 +225,6 @@ class Authenticator:
             raise Unauthenticated("claims", issuer.iss)
         if claims["exp"] - claims["iat"] > _MAX_LIFETIME.total_seconds() or claims["exp"] <= claims["iat"]:
             raise Unauthenticated("lifetime", issuer.iss)
-        if issuer.tenant and claims.get("tenant") != issuer.tenant:
-            raise Unauthenticated("tenant", issuer.iss)
 
 
 def _bearer(authorization: str | None) -> bytes:
@@ -158,14 +234,18 @@ def _bearer(authorization: str | None) -> bytes:
     return token.strip().encode("ascii")
 
 
-def _key_set(issuer: IssuerConfig) -> KeySet:
-    name = f"web.issuers: the key set of {issuer.iss}"
-    try:
-        keys = KeySet.import_key_set(json.loads(Path(issuer.jwks_path).read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigError(f"{name} cannot be read: {error.strerror}") from error
-    except (JoseError, ValueError, TypeError, KeyError) as error:
-        raise ConfigError(f"{name} is no JWK set") from error
-    if any(key.key_type not in ("EC", "RSA") for key in keys):
-        raise ConfigError(f"{name} holds a key that is neither EC nor RSA")
-    return keys
+def _key_source(issuer: IssuerConfig, settings: WebConfig, report: Callable[[str, str], None]) -> KeySource:
+    if issuer.jwks_path is not None:
+        return FileKeys(issuer.jwks_path, iss=issuer.iss)
+    if settings.jwks_ca is not None and not settings.jwks_ca.is_file():
+        raise ConfigError("web.jwks_ca is no file")
+    how = Fetching(networks=settings.jwks_networks, ca=settings.jwks_ca, timeout_s=settings.jwks_timeout_s)
+    return FetchedKeys(
+        partial(fetch, issuer.jwks_url, how),
+        Freshness(
+            refresh_s=settings.jwks_refresh_s,
+            stale_s=settings.jwks_stale_s,
+            retry_s=settings.jwks_retry_s,
+        ),
+        report=partial(report, issuer.iss),
+    )

@@ -26,7 +26,7 @@ exclude treatment. Not for clinical use: clinicians have not signed off rules {{
 <td>{{ each.unknown }}<td>{{ each.basis }}<td>{{ each.strength }}<td>{{ each.certainty }}
 {% endfor %}</tbody>
 </table>
-<p>Certainty: S, read at the source; MC, well known but not read there.</p>
+<p>Certainty: S, read at the source; MC, well known but not read there; —, our own design.</p>
 <h2>Scope</h2>
 <p>Checked: {{ checked | join(", ") }}.</p>
 <p><strong>Not checked by this version:</strong> {{ not_checked | join(", ") }}.</p>

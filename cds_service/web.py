@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
-from cds_service.config import WebConfig
+from cds_service.config import StowConfig, WebConfig
 
 
 class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
@@ -21,7 +21,7 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         Called in each web process: connections are not shared across a fork.
     """
 
-    def __init__(self, settings: WebConfig, make_app: Callable[[], Flask]) -> None:
+    def __init__(self, settings: WebConfig | StowConfig, make_app: Callable[[], Flask]) -> None:
         self._settings = settings
         self._make_app = make_app
         super().__init__()
@@ -39,6 +39,10 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             # Requests carry patient data in their bodies only; still, nothing of them is logged here.
             "accesslog": None,
             "loglevel": "error",
+            # Nobody may say on a client's behalf what was asked for: by default gunicorn believes whoever
+            # calls from this machine, and so everybody behind a proxy that passes on unknown headers.
+            "forwarded_allow_ips": "",
+            "forwarder_headers": "",
             "control_socket_disable": True,
         }
         for key, value in settings.items():

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, OctKey, RSAKey
+from joserfc.jws import JWSRegistry
+from pydantic import ValidationError
 
 from cds_service.auth import Authenticator, Unauthenticated
 from cds_service.config import IssuerConfig, WebConfig
@@ -35,15 +37,19 @@ class Memory:
         return new
 
 
-def settings(tmp_path, keys=(EC, RSA), tenant=""):
+def settings(tmp_path, keys=(EC, RSA), **issuer):
     path = tmp_path / "jwks.json"
     path.write_text(json.dumps(KeySet(list(keys)).as_dict(private=False)))
-    return WebConfig(issuers=(IssuerConfig(iss=ISS, jwks_path=path, tenant=tenant),), clock_skew_s=30)
+    return WebConfig(issuers=(IssuerConfig(iss=ISS, jwks_path=path, **issuer),), clock_skew_s=30)
+
+
+def built(web):
+    return Authenticator(web, Memory(), report=lambda *fault: pytest.fail(str(fault)))
 
 
 @pytest.fixture
 def authenticator(tmp_path):
-    return Authenticator(settings(tmp_path), Memory())
+    return built(settings(tmp_path))
 
 
 def claims(**changes):
@@ -62,7 +68,8 @@ def token(key=EC, alg="ES384", header=(), **changes):
 
 
 def check(authenticator, authorization, now=NOW):
-    return authenticator.check(authorization, endpoint_url=URL, now=now)
+    token = authenticator.verify(authorization, endpoint_url=URL, now=now)
+    return authenticator.use(token, now=now).iss
 
 
 @pytest.mark.parametrize(("key", "alg"), [(EC, "ES384"), (RSA, "RS384")])
@@ -107,6 +114,10 @@ def without_key_id():
     return f"Bearer {text}.{base64url(b'0' * 96)}"
 
 
+def critical():
+    return f"Bearer {signing_input(alg='ES384', kid='ec', crit=['b64'], b64=False)}.{base64url(b'0' * 96)}"
+
+
 START = int(NOW.timestamp())
 
 REFUSED = {
@@ -136,6 +147,8 @@ REFUSED = {
     "jti too long": (lambda: token(jti="j" * 300), "jti"),
     "exp not a number": (lambda: token(exp=float("nan")), "claims"),
     "jti no text": (lambda: token(jti=7), "claims"),
+    "crit": (critical, "malformed"),
+    "tenant of nobody": (lambda: token(iss="https://other.example", tenant="x"), "issuer"),
     "lives too long": (lambda: token(exp=START + 86400), "lifetime"),
     "not yet valid": (lambda: token(nbf=START + 120), "claims"),
 }
@@ -164,7 +177,7 @@ def test_clocks_may_differ_by_the_configured_skew(authenticator):
 
 
 def test_a_configured_tenant_is_demanded(tmp_path):
-    authenticator = Authenticator(settings(tmp_path, tenant="north"), Memory())
+    authenticator = built(settings(tmp_path, tenant="north"))
 
     assert check(authenticator, token(tenant="north")) == ISS
     with pytest.raises(Unauthenticated, match="tenant"):
@@ -173,7 +186,7 @@ def test_a_configured_tenant_is_demanded(tmp_path):
 
 def test_without_issuers_nobody_gets_in():
     with pytest.raises(Unauthenticated, match="issuer"):
-        check(Authenticator(WebConfig(), Memory()), token())
+        check(built(WebConfig()), token())
 
 
 def test_a_symmetric_key_in_a_key_set_is_a_configuration_error(tmp_path):
@@ -181,7 +194,7 @@ def test_a_symmetric_key_in_a_key_set_is_a_configuration_error(tmp_path):
     path.write_text(json.dumps(KeySet([OctKey.generate_key(256)]).as_dict(private=True)))
 
     with pytest.raises(ConfigError, match="neither EC nor RSA"):
-        Authenticator(WebConfig(issuers=(IssuerConfig(iss=ISS, jwks_path=path),)), Memory())
+        built(WebConfig(issuers=(IssuerConfig(iss=ISS, jwks_path=path),)))
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"keys": []}', '{"keys": [{"kty": "EC"}]}'])
@@ -190,4 +203,86 @@ def test_an_unreadable_key_set_is_a_configuration_error(tmp_path, content):
     path.write_text(content)
 
     with pytest.raises(ConfigError):
-        Authenticator(WebConfig(issuers=(IssuerConfig(iss=ISS, jwks_path=path),)), Memory())
+        built(WebConfig(issuers=(IssuerConfig(iss=ISS, jwks_path=path),)))
+
+
+@pytest.mark.filterwarnings("ignore::joserfc.errors.SecurityWarning")
+def test_a_weak_rsa_key_in_a_file_is_a_configuration_error(tmp_path):
+    weak = RSAKey.generate_key(1024, {"kid": "weak"}, private=True)
+
+    with pytest.raises(ConfigError, match="2048"):
+        built(settings(tmp_path, keys=[weak]))
+
+
+@pytest.mark.parametrize(
+    ("alg", "key"),
+    [
+        ("ES256", ECKey.generate_key("P-256", {"kid": "k"}, private=True)),
+        ("ES512", ECKey.generate_key("P-521", {"kid": "k"}, private=True)),
+        ("RS256", RSA),
+        ("RS512", RSA),
+        ("PS384", RSA),
+    ],
+)
+def test_other_asymmetric_algorithms_are_accepted_where_they_are_configured(tmp_path, alg, key):
+    assert check(built(settings(tmp_path, keys=[key], algorithms=[alg])), token(key, alg)) == ISS
+    with pytest.raises(Unauthenticated, match="algorithm"):
+        check(built(settings(tmp_path, keys=[key])), token(key, alg))
+
+
+@pytest.mark.parametrize("alg", ["none", "HS256", "HS384", "HS512"])
+def test_no_setting_allows_an_unsigned_or_a_symmetric_token(tmp_path, alg):
+    with pytest.raises(ValidationError):
+        settings(tmp_path, algorithms=[alg])
+
+
+def test_a_key_is_used_for_its_own_curve_only(tmp_path):
+    both = [EC, ECKey.generate_key("P-256", {"kid": "ec"}, private=True)]
+
+    assert check(built(settings(tmp_path, keys=reversed(both))), token()) == ISS
+
+
+def test_a_configured_audience_is_accepted_besides_the_address(tmp_path):
+    authenticator = built(settings(tmp_path, audiences=["https://configured.by.hand"]))
+
+    assert check(authenticator, token(aud="https://configured.by.hand")) == ISS
+    assert check(authenticator, token(jti="two")) == ISS
+    with pytest.raises(Unauthenticated, match="claims"):
+        check(authenticator, token(jti="three", aud="https://configured.by.hand/"))
+
+
+def test_a_header_with_a_long_jku_and_fields_that_nobody_knows_gets_in(authenticator):
+    header = {"jku": "https://ehr.example/" + "a" * 600, "x-vendor": "1"}
+    registry = JWSRegistry(algorithms=["ES384"], strict_check_header=False)
+    registry.max_header_length = 2048
+    signed = jwt.encode({"alg": "ES384", "kid": "ec"} | header, claims(), EC, registry=registry)
+
+    assert check(authenticator, f"Bearer {signed}") == ISS
+
+
+def test_tenants_of_one_issuer_have_keys_of_their_own(tmp_path):
+    for name, key in (("north", EC), ("south", STRANGER)):
+        (tmp_path / name).write_text(json.dumps(KeySet([key]).as_dict(private=False)))
+    authenticator = built(
+        WebConfig(
+            issuers=tuple(
+                IssuerConfig(iss=ISS, jwks_path=tmp_path / name, tenant=name) for name in ("north", "south")
+            )
+        )
+    )
+
+    assert check(authenticator, token(tenant="north")) == ISS
+    assert check(authenticator, token(STRANGER, tenant="south", jti="two")) == ISS
+    with pytest.raises(Unauthenticated, match="signature"):
+        check(authenticator, token(tenant="south", jti="three"))
+    with pytest.raises(Unauthenticated, match="tenant"):
+        check(authenticator, token(jti="four"))
+
+
+def test_an_issuer_needs_one_source_of_keys(tmp_path):
+    with pytest.raises(ValidationError, match="either"):
+        IssuerConfig(iss=ISS)
+    with pytest.raises(ValidationError, match="either"):
+        IssuerConfig(iss=ISS, jwks_path=tmp_path, jwks_url="https://ehr.example/jwks")
+    with pytest.raises(ValidationError):
+        IssuerConfig(iss=ISS, jwks_url="http://ehr.example/jwks")

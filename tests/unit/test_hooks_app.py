@@ -47,13 +47,13 @@ class NoTokens:
         return now is not None
 
 
-def outcome(patient_id="4711", issuer="HOSPITAL", birth_date=BORN):
+def outcome(patient_id="4711", issuer="HOSPITAL", birth_date=BORN, sex=None):
     return Rejection(
         study=Study(
             study_instance_uid="1.2.3",
             study_date=SEEN,
             patient=Patient(
-                key=PatientKey(patient_id=patient_id, issuer=issuer), birth_date=birth_date, sex=None
+                key=PatientKey(patient_id=patient_id, issuer=issuer), birth_date=birth_date, sex=sex
             ),
         ),
         revision=1,
@@ -80,7 +80,7 @@ def log_lines():
 
 
 @pytest.fixture
-def start(tmp_path, log_lines):
+def start(tmp_path, log_lines, records):
     log = configure_logs(level="debug", process="web", stream=log_lines, strict=True)
 
     def client(outcomes=None, **web):
@@ -88,6 +88,7 @@ def start(tmp_path, log_lines):
             config(tmp_path, **web),
             outcomes=outcomes or Outcomes(),
             seen_tokens=NoTokens(),
+            records=records,
             now=lambda: NOW,
             log=log,
         )
@@ -196,17 +197,110 @@ def test_one_drug_of_the_pair_speaks_up_only_for_hcc(client):
 
     (card,) = cards(client, order(orders=[bevacizumab]))
 
-    assert "atezolizumab is not in this order and not on the medication list" in card["detail"]
+    assert "Atezolizumab is not found in this order and not on the medication list" in card["detail"]
     assert cards(client, order(no_hcc(), orders=[bevacizumab])) == []
 
 
-def test_a_drug_on_the_medication_list_completes_the_pair(client):
+def ordered_with_bevacizumab_on_the_list(client, **changes):
     atezolizumab, bevacizumab = synthetic.atezolizumab_bevacizumab(P)
-    taken = record(medications=synthetic.bundle(bevacizumab | {"status": "active"}))
-
+    taken = record(medications=synthetic.bundle(bevacizumab | {"status": "active"} | changes))
     (card,) = cards(client, order(taken, orders=[atezolizumab]))
+    return card["detail"]
 
-    assert "not in this order" not in card["detail"]
+
+def test_a_drug_ordered_of_late_completes_the_pair(client):
+    detail = ordered_with_bevacizumab_on_the_list(client, authoredOn="2026-11-18")
+
+    assert "not found in this order" not in detail
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"authoredOn": "2019-05-01"}, "by an order of 2019-05-01, which may be of an earlier treatment"),
+        ({}, "by an order without a day, which may be of an earlier treatment"),
+    ],
+)
+def test_an_old_order_on_the_list_does_not_complete_the_pair_and_is_said_to_be_old(client, changes, said):
+    assert said in ordered_with_bevacizumab_on_the_list(client, **changes)
+
+
+def test_durvalumab_with_bevacizumab_is_not_called_atezolizumab_with_bevacizumab(client):
+    _, bevacizumab = synthetic.atezolizumab_bevacizumab(P)
+    orders = [synthetic.medication_request(P, "d", (RXNORM, "1919503"), text="durvalumab"), bevacizumab]
+
+    (card,) = cards(client, order(orders=orders))
+
+    assert card["summary"] == "No criteria for this combination – Durvalumab + bevacizumab"
+    assert "atezolizumab" not in json.dumps(card).lower()
+    assert cards(client, order(no_hcc(), orders=orders)) == []
+
+
+@pytest.mark.parametrize("server", [None, "https://ehr.example/fhir"])
+@pytest.mark.parametrize(
+    "subject", [{"reference": "https://other.example/fhir/Patient/p1"}, {"display": "x"}]
+)
+def test_an_order_that_may_be_another_patients_is_answered_with_doubt(client, server, subject):
+    orders = [each | {"subject": subject} for each in synthetic.atezolizumab_bevacizumab(P)]
+    request = order(orders=orders) | ({"fhirServer": server} if server else {})
+
+    warning, _info = cards(client, request)
+
+    assert warning["indicator"] == "warning"
+    assert warning["summary"].startswith("Cannot be assessed: whose order it is, is not certain")
+
+
+def test_an_order_that_names_the_patient_on_the_clients_own_server_is_theirs(client):
+    subject = {"reference": "https://ehr.example/fhir/Patient/p1"}
+    orders = [each | {"subject": subject} for each in synthetic.atezolizumab_bevacizumab(P)]
+
+    (card,) = cards(client, order(orders=orders) | {"fhirServer": "https://ehr.example/fhir"})
+
+    assert card["indicator"] == "info"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"status": ["draft"]},
+        {"medicationCodeableConcept": {"text": "Hausmarke"}},
+    ],
+)
+def test_a_drug_that_could_not_be_told_is_not_said_to_be_missing_from_the_order(client, other):
+    atezolizumab, bevacizumab = synthetic.atezolizumab_bevacizumab(P)
+
+    (card,) = cards(client, order(orders=[atezolizumab, bevacizumab | other]))
+
+    assert "Not every drug of this order could be told" in card["detail"]
+    assert "**Not met**" not in card["detail"]
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        {"resourceType": "Bundle"},
+        synthetic.bundle(synthetic.condition("p2", "c", synthetic.HCC)),
+        synthetic.bundle({"resourceType": "Condition", "code": "broken"}),
+    ],
+)
+def test_hcc_is_not_said_to_be_unrecorded_when_not_every_condition_could_be_read(client, conditions):
+    warning, _info = cards(client, order(record(conditions=conditions)))
+
+    assert warning["summary"].startswith("Cannot be assessed: HCC is not among the conditions that could be")
+    assert "not recorded" not in warning["summary"] + warning["detail"]
+
+
+def test_an_empty_object_in_place_of_the_conditions_is_412(client):
+    assert client.post(SERVICE, json=order(record(conditions={}))).status_code == 412
+
+
+def test_a_drug_that_is_not_recognised_is_named_on_the_card(client):
+    unknown = synthetic.medication_request(P, "u", ("urn:local", "1"), status="active", text="Wunder <b>")
+
+    warning, _info = cards(client, order(record(medications=synthetic.bundle(unknown))))
+
+    assert "medication list, not recognised: Wunder &lt;b&gt;" in warning["detail"]
+    assert warning["summary"].startswith("Cannot be assessed: Child-Pugh A to B")
 
 
 @pytest.mark.parametrize(
@@ -251,6 +345,7 @@ def test_drugs_in_contained_and_bundled_medications_are_recognised(client):
     [
         {"status": "cancelled"},
         {"status": "entered-in-error"},
+        {"subject": {"reference": "Group/p1"}},
         {"doNotPerform": True},
         {"subject": {"reference": "Patient/p2"}},
     ],
@@ -295,6 +390,30 @@ def test_a_result_shows_only_when_identifier_and_birth_date_agree(start, found, 
 
     assert told in card["detail"]
     assert ("IMG-SEG" in card["detail"]) is told.startswith("Score")
+
+
+@pytest.mark.parametrize(
+    ("imaged", "recorded", "shown"),
+    [
+        ("M", "male", True),
+        ("F", "female", True),
+        ("M", "female", False),
+        ("F", "male", False),
+        ("O", "male", True),
+        (None, "female", True),
+        ("M", "other", True),
+        ("M", None, True),
+    ],
+)
+def test_a_result_is_withheld_when_both_state_the_sex_and_differ(start, imaged, recorded, shown):
+    prefetch = record()
+    if recorded:
+        prefetch["patient"]["gender"] = recorded
+
+    (card,) = cards(start(Outcomes(outcome(sex=imaged))), order(prefetch))
+
+    assert ("IMG-SEG" in card["detail"]) is shown
+    assert ("withheld: identity does not agree" in card["detail"]) is not shown
 
 
 @pytest.mark.parametrize(
@@ -556,8 +675,10 @@ def test_no_log_line_holds_anything_of_the_patient(start, log_lines):
         assert secret not in lines
 
 
-def test_default_settings_build_an_application_that_lets_nobody_in(log_lines):
+def test_default_settings_build_an_application_that_lets_nobody_in(log_lines, records):
     log = configure_logs(level="info", process="web", stream=log_lines, strict=True)
-    app = create_app(Config(), outcomes=Outcomes(), seen_tokens=NoTokens(), now=lambda: NOW, log=log)
+    app = create_app(
+        Config(), outcomes=Outcomes(), seen_tokens=NoTokens(), records=records, now=lambda: NOW, log=log
+    )
 
     assert app.test_client().get("/cds-services").status_code == 401

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of the audit trail: only ever added, one after the other over all processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from cds_service.store.database import Database
+from cds_service.store.tables import audit as _audit
+from cds_service.store.tables import audit_head as _head
+
+_PAGE = 5000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditHead:
+    """Where the trail ends."""
+
+    seq: int
+    """Number of the last row; 0 before the first."""
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.seq}:{self.digest}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRow:
+    """One row as it is stored."""
+
+    seq: int
+    entry: str
+    previous: str
+    digest: str
+
+
+class AuditRows:
+    """The table, and its head, which is also the lock under which processes take turns."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def append(
+        self,
+        make_row: Callable[[AuditHead], AuditRow],
+        *,
+        also: Callable[[Database, sa.Connection], None] | None = None,
+    ) -> AuditRow:
+        """Add the row that follows the head, and do what else belongs to the same transaction."""
+        with self._database.write() as connection:
+            # SQLite's transaction holds the write lock already; PostgreSQL's waits here for its turn.
+            row = make_row(_head_of(connection, locked=True))
+            connection.execute(
+                sa.insert(_audit).values(
+                    seq=row.seq, entry=row.entry, previous=row.previous, digest=row.digest
+                )
+            )
+            connection.execute(sa.update(_head).values(seq=row.seq, digest=row.digest))
+            if also is not None:
+                also(self._database, connection)
+            return row
+
+    def last_seq(self) -> int:
+        """Return the number of the last row; 0 when there is none."""
+        with self._database.read() as connection:
+            return connection.execute(sa.select(sa.func.max(_audit.c.seq))).scalar_one() or 0
+
+    def head(self) -> AuditHead:
+        """Return where the trail ends."""
+        with self._database.read() as connection:
+            return _head_of(connection, locked=False)
+
+    def rows(self, *, up_to: int) -> Iterator[AuditRow]:
+        """Yield the rows in order of their numbers."""
+        last = -1
+        while True:
+            with self._database.read() as connection:
+                found = connection.execute(
+                    sa.select(_audit.c.seq, _audit.c.entry, _audit.c.previous, _audit.c.digest)
+                    .where(_audit.c.seq > last, _audit.c.seq <= up_to)
+                    .order_by(_audit.c.seq)
+                    .limit(_PAGE)
+                ).all()
+            for each in found:
+                yield AuditRow(seq=each.seq, entry=each.entry, previous=each.previous, digest=each.digest)
+            if len(found) < _PAGE:
+                return
+            last = found[-1].seq
+
+
+def _head_of(connection: sa.Connection, *, locked: bool) -> AuditHead:
+    statement = sa.select(_head.c.seq, _head.c.digest)
+    row = connection.execute(statement.with_for_update() if locked else statement).one()
+    return AuditHead(seq=row.seq, digest=row.digest)
