@@ -12,10 +12,10 @@ RUN := $(UV) run --locked --quiet
 CONFIG ?= hcc-cds.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check format bench model docs pythons setup peers clean
+.PHONY: help demo serve test check format bench bench-ingest bench-radiomics bench-hooks model docs pythons setup peers clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 setup: ## Install the locked dependencies into .venv
 	@sh scripts/bootstrap.sh
@@ -33,11 +33,14 @@ check: setup ## Format, lint, types, import contracts, generated documentation
 	@$(RUN) mypy
 	@$(RUN) lint-imports
 	@$(RUN) hcc-cds settings --check docs/settings.md
+	@$(RUN) hcc-cds conformance --check docs/conformance.md
 
 format: setup ## Format the code and write the generated documentation anew
 	@$(RUN) ruff format .
 	@$(RUN) ruff check --fix .
 	@$(RUN) hcc-cds settings > docs/settings.md
+	@$(RUN) hcc-cds conformance > docs/conformance.md
+	@$(RUN) python -c "from cds_service.openapi import openapi_text; print(openapi_text(), end='')" > docs/openapi.json
 
 peers: # Bring the programs that tests talk to
 	@sh scripts/install-peers.sh
@@ -47,6 +50,15 @@ test: setup peers check ## Everything: check, unit and integration tests with re
 
 bench: setup ## Every benchmark; each prints one JSON line last
 	@for each in benchmarks/bench_*.py; do echo "== $$each"; $(RUN) python $$each || exit 1; done
+
+bench-ingest: setup ## Receiving beside Orthanc, pynetdicom and DCMTK
+	@$(RUN) python benchmarks/bench_ingest.py
+
+bench-radiomics: setup ## Radiomics beside stock pyradiomics, and through the whole service
+	@$(RUN) python benchmarks/bench_radiomics.py
+
+bench-hooks: setup ## CDS Hooks under load, beside a bare Flask route, while a lesion is measured
+	@$(RUN) python benchmarks/bench_hooks.py --measuring
 
 model: setup ## Make the demonstration bundle anew; the same bytes every time
 	@$(RUN) hcc-cds model demonstration --out model/artifacts/demonstration.hccbundle

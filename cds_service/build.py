@@ -12,7 +12,14 @@ from cds_service.engines import create_engine
 from cds_service.logs import StudyRef, configure_logs, load_study_ref
 from cds_service.store import Store, migrate
 from dicom_listener.archive import Archive
-from model.domain import Assessment, NotComputed, NotComputedReason, Outcome, PatientKey
+from model.domain import (
+    Assessment,
+    AwaitedOutcome,
+    NotComputed,
+    NotComputedReason,
+    Outcome,
+    PatientKey,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,12 +52,14 @@ class CurrentOutcomes:
     """The published outcome of a patient, without the score of a model that has been suspended since."""
 
     def __init__(
-        self, current: Callable[[Sequence[PatientKey]], Outcome | None], suspended: Sequence[str]
+        self,
+        current: Callable[[Sequence[PatientKey]], Outcome | AwaitedOutcome | None],
+        suspended: Sequence[str],
     ) -> None:
         self._current = current
         self._suspended = frozenset(suspended)
 
-    def current(self, keys: Sequence[PatientKey]) -> Outcome | None:
+    def current(self, keys: Sequence[PatientKey]) -> Outcome | AwaitedOutcome | None:
         """Return the outcome of the newest study of a patient who has any of `keys`."""
         outcome = self._current(keys)
         if isinstance(outcome, Assessment) and outcome.model.bundle_digest in self._suspended:

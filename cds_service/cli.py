@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -45,11 +47,12 @@ def hcc_cds(context: click.Context, config_path: Path | None, *, until_stdin_clo
 def serve(context: click.Context) -> None:
     """Run listener, worker and web together; one that dies is started again."""
     from cds_service.receiving import build_scp
-    from cds_service.serve import Supervisor
+    from cds_service.serve import Supervisor, bind, listeners
 
     config: Config = context.obj
     shared = build_shared(config, "serve")  # migrates once, and fails here rather than three times
     build_scp(shared)
+    listening = bind(config.listen.host, config.listen.port)
     shared.log.info(
         "starting",
         address=f"{config.listen.ae_title}@{config.listen.host}:{config.listen.port} {config.web.url}",
@@ -57,6 +60,13 @@ def serve(context: click.Context) -> None:
     sys.exit(
         Supervisor(
             [*context.meta["config_arguments"], "--until-stdin-closes"],
+            processes={
+                "work": ["work"],
+                **listeners(config.listen.processes, listening),
+                "web": ["web"],
+                **({"stow": ["stow"]} if config.stow.enabled else {}),
+            },
+            listening=listening,
             stop_grace_s=3 * _STOP_GRACE_S,
             log=shared.log,
         ).run()
@@ -64,16 +74,17 @@ def serve(context: click.Context) -> None:
 
 
 @hcc_cds.command()
+@click.option("--socket-fd", type=int, hidden=True, help="A listening socket that the caller passes on.")
 @click.pass_obj
-def listen(config: Config) -> None:
-    """Run the DICOM listener alone."""
+def listen(config: Config, socket_fd: int | None) -> None:
+    """Run one DICOM listener alone."""
     from cds_service.receiving import build_scp
 
     shared = build_shared(config, "listen")
     scp = build_scp(shared)
     stop = _stop_event()
     try:
-        scp.start()
+        scp.start(None if socket_fd is None else socket.socket(fileno=socket_fd))
     except OSError as error:
         raise ConfigError(
             f"cannot listen on {config.listen.host}:{config.listen.port}: {error.strerror}"
@@ -99,20 +110,34 @@ def web(config: Config) -> None:
     """Run the CDS Hooks service alone."""
     from flask import Flask
 
+    from cds_service.administration import administration_page
     from cds_service.app import create_app
+    from cds_service.calls import call_records
     from cds_service.web import WebServer
 
     log = build_shared(config, "web").log
 
     def make_app() -> Flask:
         shared = build_shared(config, "web")
-        return create_app(
+        app = create_app(
             config,
             outcomes=CurrentOutcomes(shared.store.assessments.current, config.model.suspended),
             seen_tokens=shared.store.tokens,
+            records=call_records(shared.store, shared.study_ref, software_version=version("hcc-cds")),
             now=lambda: datetime.now(UTC),
             log=shared.log,
         )
+        administration = administration_page(
+            config.administration,
+            destinations=[each.name for each in config.deliver.destinations],
+            store=shared.store,
+            study_ref=shared.study_ref,
+            now=lambda: datetime.now(UTC),
+            log=shared.log,
+        )
+        if administration is not None:
+            app.register_blueprint(administration)
+        return app
 
     log.info("answering", address=config.web.host, port=config.web.port)
     WebServer(config.web, make_app).run()
@@ -120,11 +145,68 @@ def web(config: Config) -> None:
 
 @hcc_cds.command()
 @click.pass_obj
-def redeliver(config: Config) -> None:
-    """Send again the reports that were put aside; the running worker does it within a minute or two."""
+def stow(config: Config) -> None:
+    """Run the STOW-RS service alone."""
+    from flask import Flask
+
+    from cds_service.receiving import build_intake, build_timer
+    from cds_service.stow import create_stow_app
+    from cds_service.web import WebServer
+
+    first = build_shared(config, "stow")
+    first.archive.prepare()
+
+    def make_app() -> Flask:
+        shared = build_shared(config, "stow")
+        return create_stow_app(
+            config.stow, build_intake(shared), touched=build_timer(shared).touched, log=shared.log
+        )
+
+    first.log.info("answering", address=config.stow.host, port=config.stow.port)
+    WebServer(config.stow, make_app).run()
+
+
+@hcc_cds.command()
+@click.option("--destination", help="Only reports for this one; otherwise for all.")
+@click.pass_obj
+def redeliver(config: Config, destination: str | None) -> None:
+    """Send again the reports that were put aside; the running worker does it within seconds."""
+    if destination is not None and destination not in [each.name for each in config.deliver.destinations]:
+        raise ConfigError(f"deliver.destinations has none of the name {destination}")
     shared = build_shared(config, "redeliver")
-    count = shared.store.outbox.revive_deliveries(now=datetime.now(UTC))
+    count = shared.store.outbox.revive(now=datetime.now(UTC), destination=destination)
     click.echo(f"{count} reports are back in the outbox")
+
+
+@hcc_cds.command()
+@click.option("--password", prompt=True, hide_input=True, confirmation_prompt=True, help="Asked for.")
+def hash_password(password: str) -> None:
+    """Print the hash of a password, for `administration.password_hash`."""
+    from werkzeug.security import generate_password_hash
+
+    click.echo(generate_password_hash(password))
+
+
+@hcc_cds.command("explain")
+@click.argument("study_instance_uid")
+@click.option("--identifying", is_flag=True, help="Also UIDs, the Patient ID and the descriptions of series.")
+@click.pass_obj
+def explain_study(config: Config, study_instance_uid: str, *, identifying: bool) -> None:
+    """Tell what would become of a stored study, and why; nothing is kept or sent.
+
+    Exit code 0: it would be measured. 2: it would be rejected. 3: nothing of it is stored.
+    """
+    from cds_service.explaining import explain
+    from cds_service.models import load_configured_bundle
+
+    instances = build_shared(config, "explain").store.received.instances(study_instance_uid)
+    if not instances:
+        click.echo("Nothing of this study is stored.", err=True)
+        sys.exit(3)
+    explanation = explain(instances, config, load_configured_bundle(config), identifying=identifying)
+    click.echo("\n".join(explanation.lines))
+    if not explanation.is_measured:
+        sys.exit(2)
 
 
 @hcc_cds.command()
@@ -154,6 +236,97 @@ def settings(check: Path | None) -> None:
         click.echo(page, nl=False)
     elif not check.exists() or check.read_text(encoding="utf-8") != page:
         raise ConfigError(f"{check} is not what the settings are; run `make format`")
+
+
+@hcc_cds.command()
+@click.option("--check", type=click.Path(path_type=Path), help="Fail unless this file says the same.")
+@click.pass_obj
+def conformance(config: Config, check: Path | None) -> None:
+    """Print the DICOM Conformance Statement of this installation, as Markdown."""
+    from cds_service.conformance_page import conformance_page
+
+    page = conformance_page(config)
+    if check is None:
+        click.echo(page, nl=False)
+    elif check.read_text(encoding="utf-8") != page:
+        raise ConfigError(f"{check} is not what the software does; run `make format`")
+
+
+@hcc_cds.command()
+@click.option(
+    "--cases",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Folder that holds `ibsi_phantoms` and `ibsi_validation`.",
+)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The page.")
+def ibsi(cases: Path, out: Path) -> None:
+    """Compare every feature with IBSI's consensus values and write the page about it."""
+    from cds_service.ibsi_page import ibsi_page
+
+    out.write_text(ibsi_page(cases, click.echo), encoding="utf-8")
+
+
+@hcc_cds.group()
+def audit() -> None:
+    """Look after the audit trail of the CDS Hooks service."""
+
+
+@audit.command()
+@click.option(
+    "--noted",
+    metavar="NUMBER:DIGEST",
+    help="A head noted earlier (an answer's log line has it as `audit`); must still be in the trail.",
+)
+@click.pass_obj
+def verify(config: Config, noted: str | None) -> None:
+    """Check that no row of the audit trail was changed, removed or reordered."""
+    from cds_service.audit import parse_head
+    from cds_service.calls import call_records
+
+    shared = build_shared(config, "audit")
+    trail = call_records(shared.store, shared.study_ref, software_version=version("hcc-cds")).trail
+    report = trail.verify(noted=parse_head(noted) if noted else None)
+    for fault in report.faults:
+        click.echo(fault, err=True)
+    click.echo(f"{report.count} rows, head {report.head}: {'NOT WHOLE' if report.faults else 'whole'}")
+    if report.faults:
+        sys.exit(1)
+
+
+@hcc_cds.command()
+@click.argument("cohort", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The table, .csv or .parquet. Run again with the same name, and it goes on where it stopped.",
+)
+@click.option("--full", is_flag=True, help="Filtered images as well: 1,130 features instead of 107.")
+@click.pass_obj
+def extract(config: Config, cohort: Path, out: Path, *, full: bool) -> None:
+    """Measure every lesion of COHORT: a folder of folders, or a CSV with columns `case` and `study`."""
+    from cds_service.extracting import Extraction, extract_cohort, read_cohort
+    from cds_service.stages import image_limits
+    from model.extraction_settings import CT_SETTINGS, MR_SETTINGS, with_filters
+
+    configure_logs(level=config.log.level, process="extract")
+    settings = [with_filters(each) if full else each for each in (CT_SETTINGS, MR_SETTINGS)]
+    cases = read_cohort(cohort)
+    with click.progressbar(length=len(cases), label="cases", show_pos=True, file=sys.stderr) as bar:
+        rows = extract_cohort(
+            cases,
+            Extraction(
+                limits=image_limits(config.image),
+                settings={each.modality: each for each in settings},
+                default_issuer=config.identity.default_issuer,
+            ),
+            out,
+            jobs=config.extract.processes,
+            dask_scheduler=config.extract.dask_scheduler or None,
+            progress=bar.update,
+        )
+    click.echo(f"{rows} rows of {len(cases)} cases are in {out}")
 
 
 @hcc_cds.group()

@@ -24,12 +24,15 @@ ALLOWED_KEYS = frozenset(
         "reason", "study_ref", "revision", "kind", "destination", "attempt", "error", "step", "hook",
         "hook_instance", "cards", "iss", "calling_ae_title", "called_ae_title", "source", "free_mb",
         "bundle", "model_status", "exit_code", "version", "path", "keys", "outcome", "method",
-        "explanation",
+        "explanation", "arrived", "expected", "audit",
     }
 )  # fmt: skip
 """Everything else is dropped. A new key is added here by a person who looked at what it carries."""
 
-_SILENCED = ("pydicom", "pynetdicom", "highdicom", "radiomics", "dbos", "werkzeug", "alembic", "matplotlib")
+_SILENCED = (
+    "pydicom", "pynetdicom", "highdicom", "radiomics", "dbos", "werkzeug", "alembic", "matplotlib",
+    "python_multipart", "dicomweb_client", "urllib3",
+)  # fmt: skip
 """Loggers of libraries that quote values or UIDs in their messages."""
 
 
@@ -107,6 +110,10 @@ class StudyRef:
     def __call__(self, study_instance_uid: str) -> str:
         """Return 12 hexadecimal digits that stand for the study."""
         return hmac.new(self._key, study_instance_uid.encode(), hashlib.sha256).hexdigest()[:12]
+
+    def key_for(self, purpose: str) -> bytes:
+        """Return the installation's key for another purpose, from which this one cannot be told."""
+        return hmac.digest(self._key, f"key for {purpose}".encode(), "sha256")
 
 
 def load_study_ref(data_dir: Path) -> StudyRef:

@@ -14,16 +14,21 @@ from typing import Any
 
 from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
 
+from cds_service.delivering import Delivery
 from cds_service.quiet import ASSESS_QUEUE, ASSESS_STUDY
 from cds_service.stages import Stages
 from model.domain import RejectionReason
 from model.errors import HccCdsError, MeasuringProcessLost, RejectedStudy
 
+FETCH_PRIOR = "fetch_prior"
 DELIVER_REPORTS = "deliver_reports"
+TELL_COMMITMENT = "tell_commitment"
 DELIVER_QUEUE = "deliver"
 _FIRST_RETRY_S = 1.0
 _LONGEST_RETRY_S = 300.0
 _MOST_DOUBLINGS = 9
+_LONGEST_SLEEP_S = 5.0
+"""A workflow that waits longer gives its place away."""
 _MEASURING_ATTEMPTS = 3
 """A study whose measuring process dies this often is what kills it."""
 
@@ -31,20 +36,19 @@ _MEASURING_ATTEMPTS = 3
 class Pipeline:
     """The workflows, told to DBOS before `DBOS.launch`, and the ways to begin them from outside."""
 
-    def __init__(self, stages: Stages) -> None:
+    def __init__(self, stages: Stages, delivery: Delivery) -> None:
         steps = _Steps(stages.log)
 
         @DBOS.workflow(name=ASSESS_STUDY)
         def assess_study(study_instance_uid: str) -> None:
-            owner = DBOS.workflow_id
-            while (opened := steps.sure("complete", stages.complete, study_instance_uid, owner))[
-                "wait_s"
-            ] > 0:
-                DBOS.sleep(opened["wait_s"])
+            opened = self._opened(steps, stages, study_instance_uid)
             revision = opened["revision"]
             if revision is None:
                 return
+            if opened["prior"]:
+                self.fetch_prior(study_instance_uid, attempt=0)
             try:
+                _require_complete(opened)
                 selected = steps.run("select", stages.select, revision)
                 measured = steps.run("measure", stages.measure, revision, selected)
                 outcome = steps.run("score", stages.score, revision, measured)
@@ -53,45 +57,86 @@ class Pipeline:
                 outcome = steps.sure(
                     "reject", stages.reject, revision, rejected.reason.value, rejected.detail
                 )
-            for destination in steps.sure("deliver", stages.deliver, revision):
-                self.deliver(study_instance_uid, revision["revision"], destination, occasion="assessed")
+            for errand in steps.sure("deliver", delivery.deliver, revision):
+                self.deliver(study_instance_uid, revision["revision"], **errand)
             steps.sure("publish", stages.publish, revision, outcome)
 
-        @DBOS.workflow(name=DELIVER_REPORTS)
-        def deliver_reports(
-            study_instance_uid: str, revision: int, destination: str, occasion: str, attempt: int
-        ) -> None:
-            wait_s = steps.run("send", stages.send, study_instance_uid, revision, destination, attempt)
-            if wait_s > 0:
-                # Enqueued anew rather than slept: a destination that is down holds no place of another's.
-                with SetEnqueueOptions(delay_seconds=wait_s):
-                    self.deliver(
-                        study_instance_uid, revision, destination, occasion=occasion, attempt=attempt + 1
-                    )
-
         self._assess_study = assess_study
-        self._deliver_reports = deliver_reports
+        self._fetch_prior = self._prior_workflow(steps, stages)
+        self._deliver_reports = self._delivering_workflow(steps, delivery)
+        self._tell_commitment = self._telling_workflow(steps, delivery)
+
+    def _opened(self, steps: _Steps, stages: Stages, study_instance_uid: str) -> dict[str, Any]:
+        """Look at the study until it is whole; return what `Stages.complete` opened, if anything."""
+        while True:
+            opened: dict[str, Any] = steps.sure(
+                "complete", stages.complete, study_instance_uid, DBOS.workflow_id
+            )
+            if opened["wait_s"] <= 0:
+                return opened
+            if opened["wait_s"] > _LONGEST_SLEEP_S:
+                # Enqueued anew rather than slept: a study that waits for its PACS holds no place of
+                # another's. Two that wait for the same moment become one.
+                with SetEnqueueOptions(delay_seconds=opened["wait_s"]):
+                    self.assess(study_instance_uid, occasion=f"due {opened['due']}")
+                return opened
+            DBOS.sleep(opened["wait_s"])
+
+    def _prior_workflow(self, steps: _Steps, stages: Stages) -> Callable[[str, int], None]:
+        @DBOS.workflow(name=FETCH_PRIOR)
+        def fetch_prior(study_instance_uid: str, attempt: int) -> None:
+            found = steps.sure("prior", stages.prior, study_instance_uid, DBOS.workflow_id, attempt)
+            if found["wait_s"] > 0:
+                with SetEnqueueOptions(delay_seconds=found["wait_s"]):
+                    self.fetch_prior(study_instance_uid, attempt=attempt + 1)
+            elif found["prior"] is not None:
+                # What came by C-GET passed no listener that would tell of it.
+                self.assess(found["prior"], occasion=f"prior of {study_instance_uid}")
+
+        return fetch_prior
 
     def assess(self, study_instance_uid: str, *, occasion: str) -> None:
         """Enqueue the assessment of a study, once for each `occasion`."""
         with SetWorkflowID(f"assess {study_instance_uid}, {occasion}"):
             DBOS.enqueue_workflow(ASSESS_QUEUE, self._assess_study, study_instance_uid)
 
-    def deliver(
-        self, study_instance_uid: str, revision: int, destination: str, *, occasion: str, attempt: int = 0
-    ) -> None:
-        """Enqueue sending a revision's reports to a destination, once for each `occasion` and attempt."""
-        name = f"deliver {study_instance_uid} {revision} to {destination}, {occasion}, attempt {attempt}"
-        with SetWorkflowID(name):
+    def fetch_prior(self, study_instance_uid: str, *, attempt: int) -> None:
+        """Enqueue the look for a prior of a study, once for each attempt, whatever its revisions."""
+        with SetWorkflowID(f"prior of {study_instance_uid}, attempt {attempt}"):
+            DBOS.enqueue_workflow(ASSESS_QUEUE, self._fetch_prior, study_instance_uid, attempt)
+
+    @staticmethod
+    def _delivering_workflow(steps: _Steps, delivery: Delivery) -> Callable[[str, int, str], None]:
+        @DBOS.workflow(name=DELIVER_REPORTS)
+        def deliver_reports(study_instance_uid: str, revision: int, destination: str) -> None:
+            errand = (study_instance_uid, revision, destination, DBOS.workflow_id)
+            steps.run("send", delivery.send, *errand)
+            steps.run("commit", delivery.commit, *errand)
+
+        return deliver_reports
+
+    @staticmethod
+    def _telling_workflow(steps: _Steps, delivery: Delivery) -> Callable[[str, str], None]:
+        @DBOS.workflow(name=TELL_COMMITMENT)
+        def tell_commitment(calling_ae_title: str, transaction_uid: str) -> None:
+            steps.run("tell", delivery.tell, calling_ae_title, transaction_uid, DBOS.workflow_id)
+
+        return tell_commitment
+
+    def deliver(self, study_instance_uid: str, revision: int, destination: str, due_at: str) -> None:
+        """Enqueue what is due of a revision's reports at a destination, once for each time that it is due."""
+        # A version of ours begins anew what an older one left, so its name is not the same.
+        name = f"deliver {study_instance_uid} {revision} to {destination}, due {due_at}"
+        with SetWorkflowID(f"{name}, {DBOS.application_version}"):
             DBOS.enqueue_workflow(
-                DELIVER_QUEUE,
-                self._deliver_reports,
-                study_instance_uid,
-                revision,
-                destination,
-                occasion,
-                attempt,
+                DELIVER_QUEUE, self._deliver_reports, study_instance_uid, revision, destination
             )
+
+    def tell_commitment(self, calling_ae_title: str, transaction_uid: str, due_at: str) -> None:
+        """Enqueue telling a peer what we commit to, once for each time that it is due."""
+        name = f"commitment {transaction_uid} of {calling_ae_title}, due {due_at}"
+        with SetWorkflowID(f"{name}, {DBOS.application_version}"):
+            DBOS.enqueue_workflow(DELIVER_QUEUE, self._tell_commitment, calling_ae_title, transaction_uid)
 
 
 class _Steps:
@@ -138,6 +183,11 @@ class _Steps:
         else:
             self._log.debug("step_done", step=name, seconds=round(time.monotonic() - begun, 3))
             return answer
+
+
+def _require_complete(opened: dict[str, Any]) -> None:
+    if opened["incomplete"]:
+        raise RejectedStudy(RejectionReason.INCOMPLETE, opened["incomplete"])
 
 
 def _delay_s(attempt: int) -> float:

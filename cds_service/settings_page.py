@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -36,7 +36,12 @@ def _sections(name: str, kind: type[BaseModel]) -> Iterator[str]:
             rows.append(f"| `{key}` | {_default(field)} | {field.description} |")
         else:
             if field.description:
-                rows.append(f"| `{key}` | none | {field.description} Each a table `[[{path}]]`. |")
+                table = (
+                    f"Each a table `[[{path}]]`"
+                    if get_origin(field.annotation) is tuple
+                    else f"A table `[{path}]`"
+                )
+                rows.append(f"| `{key}` | none | {field.description} {table}. |")
             below.extend(_sections(path, nested))
     if name:
         yield f"## `{name}`\n\n{(kind.__doc__ or '').strip()}\n"

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import socket
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
@@ -17,12 +18,13 @@ import sqlalchemy as sa
 from dbos import DBOS, DBOSPortableJSONSerializer
 
 from cds_service.config import AssessConfig
+from cds_service.delivering import Delivery
 from cds_service.pipeline import DELIVER_QUEUE, Pipeline
 from cds_service.quiet import APPLICATION, ASSESS_QUEUE, ASSESS_STUDY
 from cds_service.stages import Stages
 from cds_service.store import Store
 
-PIPELINE_VERSION = "pipeline-1"
+PIPELINE_VERSION = "pipeline-2"
 """Raised when the order or the results of the steps change; what was begun before is then begun anew."""
 
 _WORKFLOWS_AT_ONCE = 64
@@ -75,6 +77,7 @@ class Worker:
         engine: sa.Engine,
         store: Store,
         stages: Stages,
+        delivery: Delivery,
         log: Any,
     ) -> None:
         self._settings = settings
@@ -82,6 +85,7 @@ class Worker:
         self._engine = engine
         self._store = store
         self._stages = stages
+        self._delivery = delivery
         self._log = log
         self._stopped = threading.Event()
         self._pipeline: Pipeline
@@ -99,7 +103,7 @@ class Worker:
                 "notification_listener_polling_interval_sec": self._settings.poll_s,
             }
         )
-        self._pipeline = Pipeline(self._stages)
+        self._pipeline = Pipeline(self._stages, self._delivery)
         # Before anything is begun under this name, so that it can be missed.
         self._store.workers.beat(self._name.text, now=datetime.now(UTC))
         DBOS.launch()
@@ -108,7 +112,13 @@ class Worker:
             DBOS.register_queue(
                 queue, worker_concurrency=_WORKFLOWS_AT_ONCE, polling_interval_sec=self._settings.poll_s
             )
-        threading.Thread(target=self._reconcile_for_ever, name="reconcile", daemon=True).start()
+        for work, every_s in (
+            (self.reconcile, self._settings.reconcile_s),
+            (self.begin_what_is_due, self._delivery.poll_s),
+        ):
+            threading.Thread(
+                target=self._repeat, args=(work, every_s), name=work.__name__, daemon=True
+            ).start()
 
     def stop(self, *, grace_s: float) -> None:
         """Let steps under way end for `grace_s`; what does not is resumed by the next worker."""
@@ -131,12 +141,16 @@ class Worker:
         for study_instance_uid, changed_at in self._store.received.studies_not_covered(before=unnoticed):
             # The same occasion at each look, so that a study that waits in the queue is not enqueued again.
             self._pipeline.assess(study_instance_uid, occasion=f"quiet since {changed_at.isoformat()}")
-        overdue = now - self._stages.longest_delivery_delay - timedelta(seconds=self._settings.reconcile_s)
-        for study_instance_uid, revision, destination, tried_at in self._store.outbox.overdue_deliveries(
-            before=overdue
-        ):
+
+    def begin_what_is_due(self) -> None:
+        """Begin deliveries, requests for commitment and reports of commitment whose time has come."""
+        for errand in self._delivery.due():
             self._pipeline.deliver(
-                study_instance_uid, revision, destination, occasion=f"not tried since {tried_at.isoformat()}"
+                errand.study_instance_uid, errand.revision, errand.destination, errand.due_at.isoformat()
+            )
+        for asked in self._delivery.asked_due():
+            self._pipeline.tell_commitment(
+                asked.calling_ae_title, asked.transaction_uid, asked.due_at.isoformat()
             )
 
     def _begin_anew_what_an_older_pipeline_began(self) -> None:
@@ -146,16 +160,17 @@ class Worker:
                 self._log.warning("workflow_begun_anew", kind=each.name)
                 if each.name == ASSESS_STUDY and each.input is not None:
                     self._store.assessments.abandon(each.workflow_id)
+                    self._store.completeness.abandon(each.workflow_id)
                     self._pipeline.assess(each.input["args"][0], occasion=f"instead of {each.workflow_id}")
 
-    def _reconcile_for_ever(self) -> None:
+    def _repeat(self, work: Callable[[], None], every_s: float) -> None:
         # The first look comes at once: a listener that was killed may have left studies unscheduled.
         while True:
             try:
-                self.reconcile()
+                work()
             except Exception as error:  # noqa: BLE001 - the edge of this thread, which must go on
-                self._log.error("reconcile_failed", error=type(error).__name__)
-            if self._stopped.wait(self._settings.reconcile_s):
+                self._log.error(f"{work.__name__}_failed", error=type(error).__name__)
+            if self._stopped.wait(every_s):
                 return
 
 

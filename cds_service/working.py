@@ -6,7 +6,9 @@ from __future__ import annotations
 import threading
 
 from cds_service.build import build_shared
+from cds_service.committing import Committer
 from cds_service.config import Config
+from cds_service.delivering import Delivery
 from cds_service.engines import create_workflow_engine
 from cds_service.imaging import load_libraries
 from cds_service.models import load_configured_bundle
@@ -16,7 +18,12 @@ from cds_service.worker import Worker, WorkerName, end_process
 
 
 def run_worker(
-    config: Config, *, stop: threading.Event, grace_s: float, make_stages: type[Stages] = Stages
+    config: Config,
+    *,
+    stop: threading.Event,
+    grace_s: float,
+    make_stages: type[Stages] = Stages,
+    make_delivery: type[Delivery] = Delivery,
 ) -> None:
     """Work until `stop` is set, then end the process.
 
@@ -41,6 +48,13 @@ def run_worker(
             archive=shared.archive,
             bundle=bundle,
             pool=pool,
+            study_ref=shared.study_ref,
+            log=shared.log,
+        ),
+        delivery=make_delivery(
+            config=config,
+            store=shared.store,
+            committer=Committer(config=config, store=shared.store, log=shared.log),
             study_ref=shared.study_ref,
             log=shared.log,
         ),

@@ -139,7 +139,10 @@ def _write_config(folder: Path, dicom_port: int, web_port: int, pacs_port: int) 
 
             [listen]
             port = {dicom_port}
-            calling_ae_titles = ["{demo_pacs.AE_TITLE}"]
+
+            [[listen.peers]]
+            ae_title = "{demo_pacs.AE_TITLE}"
+            networks = ["127.0.0.0/8"]
 
             [assess]
             quiet_s = {_QUIET_S}

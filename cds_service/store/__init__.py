@@ -8,15 +8,24 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from cds_service.store.assessments import Assessments, AssessmentState, Revision
+from cds_service.store.audit import AuditRows
+from cds_service.store.commitments import AskedState, Commitments
+from cds_service.store.completeness import Completeness, Look
 from cds_service.store.database import Database, migrate
-from cds_service.store.outbox import DeliveryState, Outbox, WrittenReport
-from cds_service.store.received import ReceivedInstances, Recorded
+from cds_service.store.feedback import Feedback
+from cds_service.store.outbox import DeliveryState, Errand, Outbox, WrittenReport
+from cds_service.store.overview import Overview
+from cds_service.store.received import ReceivedInstances
 from cds_service.store.tokens import SeenJwts
 from cds_service.store.workers import Workers
+from dicom_listener.instance import Recorded
 
 __all__ = [
+    "AskedState",
     "AssessmentState",
     "DeliveryState",
+    "Errand",
+    "Look",
     "Recorded",
     "Revision",
     "Store",
@@ -44,10 +53,15 @@ class Store:
     def __init__(self, engine: sa.Engine, archive_dir: Path) -> None:
         self._database = Database(engine, archive_dir)
         self.received = ReceivedInstances(self._database)
+        self.completeness = Completeness(self._database)
         self.assessments = Assessments(self._database)
         self.outbox = Outbox(self._database)
+        self.commitments = Commitments(self._database)
+        self.overview = Overview(self._database)
         self.tokens = SeenJwts(self._database)
         self.workers = Workers(self._database)
+        self.feedback = Feedback(self._database)
+        self.audit = AuditRows(self._database)
 
     def close(self) -> None:
         """Close the connections of this process."""

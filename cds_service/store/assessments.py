@@ -13,10 +13,16 @@ import sqlalchemy as sa
 
 from cds_service.encoding import outcome_from_json, outcome_to_json
 from cds_service.store.database import Database
+from cds_service.store.tables import UtcTime
 from cds_service.store.tables import assessments as _assessments
 from cds_service.store.tables import instances as _instances
 from cds_service.store.tables import studies as _studies
-from model.domain import Assessment, Outcome, PatientKey
+from model.domain import Assessment, AwaitedOutcome, Outcome, PatientKey
+
+_LONGEST_LACKS = 255
+
+_CHANGES_NO_MEASUREMENT = ("SR", "PR", "KO", "DOC")
+"""Modalities (PS3.3 C.7.3.1.1.1) of what is said of images: its coming makes no result stale."""
 
 
 class AssessmentState(StrEnum):
@@ -35,6 +41,8 @@ class Revision:
     study_instance_uid: str
     revision: int
     created_at: datetime
+    lacks: str = ""
+    """What it went on without, in words; '' when nothing is known to be missing."""
 
 
 class Assessments:
@@ -43,13 +51,17 @@ class Assessments:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def open_revision(self, study_instance_uid: str, *, owner: str, now: datetime) -> Revision | None:
+    def open_revision(
+        self, study_instance_uid: str, *, owner: str, now: datetime, lacks: str = ""
+    ) -> Revision | None:
         """Begin the next assessment of a study; None when what it holds is in one already.
 
         Parameters
         ----------
         owner
             The workflow that asks: asking again, as after it was killed, it gets the same revision.
+        lacks
+            What the study lacks, in words, when it is assessed without.
         """
         with self._database.write() as connection:
             # PostgreSQL: a receiving process that adds an instance waits here, and is in the next revision.
@@ -80,11 +92,17 @@ class Assessments:
                 covers_until=covers_until,
                 state=AssessmentState.OPEN.value,
                 created_at=now,
+                lacks=lacks[:_LONGEST_LACKS],
             )
             if opened:
-                return Revision(study_instance_uid=study_instance_uid, revision=revision, created_at=now)
+                return Revision(
+                    study_instance_uid=study_instance_uid,
+                    revision=revision,
+                    created_at=now,
+                    lacks=lacks[:_LONGEST_LACKS],
+                )
             begun = connection.execute(
-                sa.select(_assessments.c.revision, _assessments.c.created_at)
+                sa.select(_assessments.c.revision, _assessments.c.created_at, _assessments.c.lacks)
                 .where(_assessments.c.study_instance_uid == study_instance_uid)
                 .where(_assessments.c.instances_digest == digest)
                 .where(_assessments.c.owner == owner)
@@ -92,8 +110,21 @@ class Assessments:
             if begun is None:
                 return None
             return Revision(
-                study_instance_uid=study_instance_uid, revision=begun.revision, created_at=begun.created_at
+                study_instance_uid=study_instance_uid,
+                revision=begun.revision,
+                created_at=begun.created_at,
+                lacks=begun.lacks,
             )
+
+    def covers(self, study_instance_uid: str, changed_at: datetime) -> bool:
+        """Whether an assessment was begun of all that a study had at that time."""
+        with self._database.read() as connection:
+            covers_until: datetime | None = connection.execute(
+                sa.select(sa.func.max(_assessments.c.covers_until, type_=UtcTime)).where(
+                    _assessments.c.study_instance_uid == study_instance_uid
+                )
+            ).scalar_one()
+            return covers_until is not None and covers_until >= changed_at
 
     def record_outcome(self, outcome: Outcome) -> None:
         """Keep the outcome of an open revision; cards do not see it before `publish`."""
@@ -178,16 +209,24 @@ class Assessments:
             earlier = (outcome_from_json(text) for text in texts)
             return next((each for each in earlier if isinstance(each, Assessment)), None)
 
-    def current(self, keys: Sequence[PatientKey]) -> Outcome | None:
+    def current(self, keys: Sequence[PatientKey]) -> Outcome | AwaitedOutcome | None:
         """The outcome of the newest study of a patient who has any of `keys`; None without one.
 
-        A rejected newest study hides an older assessment: a stale result is worse than none.
+        A rejected newest study hides an older assessment, and images or outlines that came since
+        the study was assessed hide what it said before: a stale result is worse than none.
         """
         if not keys:
             return None
+        came_since = (
+            sa.select(_instances.c.sop_instance_uid)
+            .where(_instances.c.study_instance_uid == _assessments.c.study_instance_uid)
+            .where(_instances.c.received_at > _assessments.c.covers_until)
+            .where(_instances.c.modality.not_in(_CHANGES_NO_MEASUREMENT))
+            .exists()
+        )
         with self._database.read() as connection:
-            text = connection.execute(
-                sa.select(_assessments.c.outcome)
+            row = connection.execute(
+                sa.select(_assessments.c.outcome, came_since.label("came_since"))
                 .where(
                     sa.or_(
                         *(
@@ -205,5 +244,8 @@ class Assessments:
                     _assessments.c.published_at.desc(),
                 )
                 .limit(1)
-            ).scalar_one_or_none()
-        return None if text is None else outcome_from_json(text)
+            ).one_or_none()
+        if row is None:
+            return None
+        outcome = outcome_from_json(row.outcome)
+        return AwaitedOutcome(study=outcome.study) if row.came_since else outcome

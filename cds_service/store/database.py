@@ -19,6 +19,9 @@ from model.errors import ArchiveUnavailable
 _MIGRATION_LOCK = 0x4843435F434453
 """Key of the PostgreSQL advisory lock under which one process migrates."""
 
+_COUNTED = {"preserve_rowcount": True}
+"""Of an INSERT, SQLAlchemy does not keep the row count by itself: psycopg has forgotten it, and says -1."""
+
 _AWAY = (OperationalError, InterfaceError, PoolTimeout)
 """Faults that may pass: locked, full, unreachable. Others are faults of ours and are not retried."""
 
@@ -60,11 +63,17 @@ class Database:
         except _AWAY as error:
             raise ArchiveUnavailable(f"database: {type(error).__name__}") from error
 
+    def if_absent(self, table: sa.Table) -> sa.Insert:
+        """Return the statement that inserts a row, given with its execution, unless its key is taken."""
+        dialect = sqlite if self._engine.dialect.name == "sqlite" else postgresql
+        statement: sa.Insert = dialect.insert(table).on_conflict_do_nothing()
+        return statement.execution_options(**_COUNTED)
+
     def insert_if_absent(self, connection: sa.Connection, table: sa.Table, **values: object) -> bool:
         """Insert a row unless its key is taken; tell whether it was inserted."""
         dialect = sqlite if self._engine.dialect.name == "sqlite" else postgresql
         statement = dialect.insert(table).values(**values).on_conflict_do_nothing()
-        return connection.execute(statement).rowcount == 1
+        return connection.execute(statement.execution_options(**_COUNTED)).rowcount == 1
 
 
 def migrate(engine: sa.Engine) -> None:

@@ -47,6 +47,14 @@ instances = _table(
     "sha256",
     times=("received_at",),
 )
+superseded_instances = _table(
+    "superseded_instances",
+    "sop_instance_uid",
+    "sha256",
+    "transfer_syntax_uid",
+    "path",
+    times=("received_at", "superseded_at"),
+)
 assessments = _table(
     "assessments",
     "study_instance_uid",
@@ -58,11 +66,67 @@ assessments = _table(
     "issuer",
     "study_date",
     "outcome",
+    "lacks",
     times=("covers_until", "created_at", "published_at"),
 )
-reports = _table("reports", "sop_instance_uid", "study_instance_uid", "revision", "kind", "path")
+incomplete_studies = _table(
+    "incomplete_studies",
+    "study_instance_uid",
+    "attempts",
+    "owner",
+    "reason",
+    times=("waiting_since", "looked_at", "next_look_at", "owned_until"),
+)
+prior_studies = _table("prior_studies", "study_instance_uid", "prior_of", times=("found_at",))
+reports = _table("reports", "sop_instance_uid", "study_instance_uid", "revision", "kind", "path", "sha256")
 deliveries = _table(
-    "deliveries", "sop_instance_uid", "destination", "state", "attempts", "reason", times=("updated_at",)
+    "deliveries",
+    "sop_instance_uid",
+    "destination",
+    "state",
+    "attempts",
+    "reason",
+    "owner",
+    "rounds",
+    "transaction_uid",
+    times=("updated_at", "due_at"),
+)
+commitment_requests = _table(
+    "commitment_requests", "transaction_uid", "sop_instance_uid", "destination", times=("requested_at",)
+)
+asked_commitments = _table(
+    "asked_commitments",
+    "calling_ae_title",
+    "transaction_uid",
+    "digest",
+    "state",
+    "attempts",
+    "reason",
+    "owner",
+    times=("due_at", "requested_at"),
+)
+asked_commitment_instances = _table(
+    "asked_commitment_instances", "calling_ae_title", "transaction_uid", "sop_instance_uid", "sop_class_uid"
 )
 seen_tokens = _table("seen_tokens", "iss", "jti", times=("expires_at",))
 workers = _table("workers", "executor_id", times=("heartbeat_at",))
+shown_cards = _table(
+    "shown_cards", "iss", "tenant", "card", "study_instance_uid", "revision", times=("shown_at",)
+)
+feedback = _table(
+    "feedback",
+    "iss",
+    "tenant",
+    "item_digest",
+    "card",
+    "study_instance_uid",
+    "revision",
+    "outcome",
+    "suggestions",
+    "reason_system",
+    "reason_code",
+    "user_comment",
+    times=("outcome_at", "received_at"),
+)
+audit = _table("audit", "seq", "entry", "previous", "digest")
+audit_head = _table("audit_head", "only", "seq", "digest")

@@ -63,6 +63,27 @@ class Orthanc:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=30) as answer:
             return json.loads(answer.read())
 
+    def put(self, path: str, body: Any) -> None:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.http_port}{path}", data=json.dumps(body).encode(), method="PUT"
+        )
+        urllib.request.urlopen(request, timeout=30).close()
+
+    def add(self, files: list[Path]) -> None:
+        """Store files as if they had come from the modality."""
+        for each in files:
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{self.http_port}/instances", data=each.read_bytes(), method="POST"
+            )
+            urllib.request.urlopen(request, timeout=30).close()
+
+    def knows(self, ae_title: str, port: int) -> None:
+        """Let a node of this machine ask, and be a destination of C-MOVE."""
+        self.put(
+            f"/modalities/{ae_title.lower()}",
+            {"AET": ae_title, "Host": "127.0.0.1", "Port": port, "AllowMove": True, "AllowGet": True},
+        )
+
     def series(self, modality: str) -> list[dict[str, Any]]:
         return [
             each for each in self.get("/series?expand") if each["MainDicomTags"].get("Modality") == modality
@@ -78,34 +99,52 @@ class Orthanc:
 
 
 @pytest.fixture
-def orthanc(peer: Callable[[str], str], tmp_path: Path) -> Iterator[Orthanc]:
+def start_orthanc(peer: Callable[[str], str], tmp_path: Path) -> Iterator[Callable[..., Orthanc]]:
+    """Return a function that starts an Orthanc; `settings` are added to or replace those of its file."""
     program = peer("Orthanc")
-    dicom_port, http_port = free_port(), free_port()
-    folder = tmp_path / "orthanc"
-    folder.mkdir()
-    settings = {
-        "Name": "PACS",
-        "StorageDirectory": str(folder / "storage"),
-        "IndexDirectory": str(folder / "storage"),
-        "DicomAet": "PACS",
-        "DicomPort": dicom_port,
-        "HttpPort": http_port,
-        "RemoteAccessAllowed": False,
-        "AuthenticationEnabled": False,
-        "Plugins": [],
-        "OverwriteInstances": False,
-    }
-    (folder / "orthanc.json").write_text(json.dumps(settings))
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([program, str(folder / "orthanc.json")], stdout=log, stderr=log)
-    try:
+    started: list[Orthanc] = []
+
+    def start(settings: dict[str, Any] | None = None, *, dicom_port: int = 0) -> Orthanc:
+        dicom_port, http_port = dicom_port or free_port(), free_port()
+        folder = tmp_path / f"orthanc-{dicom_port}"
+        folder.mkdir()
+        every = {
+            "Name": "PACS",
+            "StorageDirectory": str(folder / "storage"),
+            "IndexDirectory": str(folder / "storage"),
+            "DicomAet": "PACS",
+            "DicomPort": dicom_port,
+            "HttpPort": http_port,
+            "RemoteAccessAllowed": False,
+            "AuthenticationEnabled": False,
+            "Plugins": [],
+            "OverwriteInstances": False,
+            **(settings or {}),
+        }
+        (folder / "orthanc.json").write_text(json.dumps(every))
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [program, str(folder / "orthanc.json")],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "TCP_NODELAY": "1"},
+            )
+        started.append(Orthanc(dicom_port, http_port, process))
         wait_until(
             lambda: answers(dicom_port) and answers(http_port), timeout_s=_START_TIMEOUT_S, what="Orthanc"
         )
-        yield Orthanc(dicom_port, http_port, process)
-    finally:
-        process.terminate()
-        process.wait(20)
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.process.terminate()
+    for each in started:
+        each.process.wait(20)
+
+
+@pytest.fixture
+def orthanc(start_orthanc: Callable[..., Orthanc]) -> Orthanc:
+    return start_orthanc()
 
 
 @dataclass
@@ -139,7 +178,7 @@ class Installation:
     def events(self, name: str) -> list[dict[str, Any]]:
         return [each for each in self.log() if each["event"] == name]
 
-    def wait_for(self, event: str, *, count: int = 1, timeout_s: float = 60) -> list[dict[str, Any]]:
+    def wait_for(self, event: str, *, count: int = 1, timeout_s: float = 120) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = wait_until(
             lambda: each if len(each := self.events(event)) >= count else None,
             timeout_s=timeout_s,
@@ -193,6 +232,7 @@ poll_s = 0.1
 reconcile_s = 1.0
 [deliver]
 first_delay_s = 0.5
+poll_s = 0.2
 {destinations}
 [web]
 port = {web_port}
@@ -237,11 +277,12 @@ def phantom_study() -> Callable[..., list[Path]]:
         outline: str = "SEG",
         patient_id: str = "0042",
         patient_name: str = "PHANTOM^TEST",
+        days_ago: int = 4,
     ) -> list[Path]:
         made = phantom(5, shape=(48, 128, 128), spacing_mm=(1.5, 1.5, 2.5), centre_mm=(-75.0, 10.0, 0.0))
         study = SyntheticStudy(
             study_instance_uid=study_instance_uid,
-            started_at=datetime.now(UTC) - timedelta(days=4),
+            started_at=datetime.now(UTC) - timedelta(days=days_ago),
             patient_id=patient_id,
             patient_name=patient_name,
             birth_date=BIRTH_DATE,

@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from cds_service import stages, worker
+from cds_service import delivering, stages, worker
 from cds_service.config import load_config
 from cds_service.working import run_worker
 
@@ -26,12 +26,23 @@ def main() -> None:
     class DyingStages(stages.Stages):
         pass
 
-    def die(self: stages.Stages, *args: Any) -> Any:
-        getattr(super(DyingStages, self), step)(*args)
+    class DyingDelivery(delivering.Delivery):
+        pass
+
+    owner: Any = DyingStages if hasattr(stages.Stages, step) else DyingDelivery
+
+    def die(self: Any, *args: Any) -> Any:
+        getattr(super(owner, self), step)(*args)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    setattr(DyingStages, step, die)
-    run_worker(load_config(config_path), stop=threading.Event(), grace_s=0, make_stages=DyingStages)
+    setattr(owner, step, die)
+    run_worker(
+        load_config(config_path),
+        stop=threading.Event(),
+        grace_s=0,
+        make_stages=DyingStages,
+        make_delivery=DyingDelivery,
+    )
 
 
 # The measuring processes are spawned and import this file; they must not become workers.

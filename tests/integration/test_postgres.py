@@ -11,13 +11,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import DatabaseError
 
+from cds_service.audit import AuditEntry, AuditTrail
 from cds_service.engines import create_engine
-from cds_service.store import Store, migrate
+from cds_service.store import DeliveryState, Store, WrittenReport, migrate
+from cds_service.store.feedback import CardFeedback, ShownCards
 from dicom_listener.instance import StoredInstance
 from model.domain import (
     Assessment,
@@ -139,6 +143,57 @@ def test_revisions_of_a_study_are_published_one_after_the_other(postgres_url: st
     assert current == outcomes[1]
 
 
+@pytest.mark.peer("postgresql")
+def test_the_audit_trail_is_one_chain_that_nobody_changes_and_feedback_is_kept(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    engine = create_engine(postgres_url, busy_timeout_s=1)
+    migrate(engine)
+    store = Store(engine, tmp_path)
+    trail = AuditTrail(store.audit, b"k" * 32)
+    now = datetime.now(UTC)
+    shown = ShownCards(iss="i", tenant="", cards=("c",), study_instance_uid=STUDY, revision=1, shown_at=now)
+    item = CardFeedback(
+        item_digest="d",
+        card="c",
+        outcome="overridden",
+        suggestions=(),
+        reason_system="s",
+        reason_code="r",
+        user_comment="",
+        outcome_at=now,
+    )
+
+    def append(number: int) -> None:
+        trail.append(
+            AuditEntry(at=now, endpoint="service", status=200, iss="i", tenant="", jti=str(number)),
+            shown=shown,
+        )
+
+    with ThreadPoolExecutor(5) as pool:
+        list(pool.map(append, range(50)))
+    unknown = [store.feedback.record([item], iss="i", tenant="", received_at=now) for _ in range(2)]
+    report = trail.verify()
+    with (
+        pytest.raises(DatabaseError, match="append-only"),
+        engine.begin() as connection,
+    ):
+        connection.exec_driver_sql("UPDATE audit SET entry = '{}' WHERE seq = 7")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TRIGGER audit_no_change ON audit")
+        connection.exec_driver_sql("UPDATE audit SET entry = '{}' WHERE seq = 7")
+    spoilt = trail.verify()
+    (kept,) = store.feedback.of_card("c")
+    counts = store.feedback.counts()
+    store.close()
+
+    assert (report.count, report.faults) == (50, ())
+    assert spoilt.faults == ("row 7 was changed",)
+    assert unknown == [(), ()]
+    assert (kept.study_instance_uid, kept.revision) == (STUDY, 1)
+    assert [(each.reason_code, each.count) for each in counts] == [("r", 1)]
+
+
 def instance(folder: Path, number: int) -> StoredInstance:
     return StoredInstance(
         study_instance_uid=STUDY,
@@ -162,3 +217,59 @@ def rejection(revision: int) -> Rejection:
         detail="",
         software_version="0",
     )
+
+
+def test_of_workers_that_claim_at_once_one_gets_the_report_and_the_page_is_answered(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    engine = create_engine(postgres_url, busy_timeout_s=5)
+    migrate(engine)
+    store = Store(engine, tmp_path)
+    now = datetime.now(UTC)
+    later = now + timedelta(minutes=1)
+    report = WrittenReport(
+        study_instance_uid=STUDY,
+        revision=1,
+        sop_instance_uid=derived_uid("sr"),
+        kind="SR-A",
+        path=tmp_path / "a.dcm",
+        sha256="aa",
+    )
+    store.outbox.record_reports([report], ["pacs"], now=now)
+    store.outbox.release(STUDY, 1, now=now)
+
+    with ThreadPoolExecutor(8) as workers:
+        claims = list(
+            workers.map(
+                lambda owner: store.outbox.claim(
+                    STUDY, 1, "pacs", DeliveryState.PENDING, owner=str(owner), now=now, until=later
+                ),
+                range(8),
+            )
+        )
+    (owner,) = (str(number) for number, claimed in enumerate(claims) if claimed)
+    ((claimed,),) = (each for each in claims if each)
+    store.outbox.settle(claimed, DeliveryState.DELIVERED, owner=owner, reason="", now=now, due_at=now)
+    asked = store.outbox.claim(STUDY, 1, "pacs", DeliveryState.DELIVERED, owner="a", now=now, until=later)
+    store.commitments.begin(derived_uid("transaction"), asked, owner="a", now=now)
+    awaited = store.overview.unfinished(most=9)
+    rounds = store.commitments.rounds(derived_uid("transaction"))
+    result = store.commitments.record_result(
+        derived_uid("transaction"), [report.sop_instance_uid], {}, now=now
+    )
+    store.commitments.record_asked("A", derived_uid("b"), [("1.2", "1.2.3")], now=now, due_at=now)
+    told = store.commitments.claim("A", derived_uid("b"), owner="a", now=now, until=later)
+
+    assert [each.state for each in awaited] == [DeliveryState.DELIVERED]
+    assert rounds == {report.sop_instance_uid: 1}
+    assert result == ("pacs", 1, 0)
+    assert [(each.state, each.count) for each in store.overview.delivery_counts()] == [
+        (DeliveryState.COMMITTED, 1)
+    ]
+    assert told is not None
+    assert told.instances == (("1.2", "1.2.3"),)
+    assert store.tokens.remember("https://ehr", "1", later, now=now), "an insert is told from a repeat"
+    assert not store.tokens.remember("https://ehr", "1", later, now=now)
+    assert store.overview.put_aside(most=9) == store.overview.rejected(most=9) == ()
+    assert store.overview.begun(most=9) == ()
+    store.close()

@@ -24,16 +24,19 @@ from model.domain import Geometry, Modality, Volume, derived_uid
 STUDY = derived_uid("serve")
 
 
-def children(process: "subprocess.Popen[bytes]") -> dict[str, int]:
-    """Process ids of listener, worker and web by command."""
+def children(process: "subprocess.Popen[bytes]") -> dict[str, set[int]]:
+    """Process ids of listeners, worker and web by command."""
     listed = subprocess.run(
         ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(process.pid)],
         capture_output=True,
         text=True,
         check=True,
     )
-    lines = [line.split() for line in listed.stdout.splitlines()]
-    return {words[-1]: int(words[0]) for words in lines if "cds_service" in words}
+    found: dict[str, set[int]] = {}
+    for words in (line.split() for line in listed.stdout.splitlines()):
+        for command in {"listen", "work", "web"} & set(words):
+            found.setdefault(command, set()).add(int(words[0]))
+    return found
 
 
 def is_alive(pid: int) -> bool:
@@ -44,28 +47,31 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def test_a_process_that_is_killed_comes_back_and_sigterm_ends_all_in_peace(
-    installation: Callable, wait_until: Callable
+def test_processes_that_are_killed_come_back_and_sigterm_ends_all_in_peace(
+    installation: Callable, wait_until: Callable, phantom_study: Callable, send_all: Callable, tmp_path: Path
 ) -> None:
     site = installation()
     serve = site.start("serve")
     site.wait_for("working")
     before = children(serve)
-    assert set(before) == {"listen", "work", "web"}
+    assert {command: len(pids) for command, pids in before.items()} == {"listen": 2, "work": 1, "web": 1}
 
-    os.kill(before["listen"], signal.SIGKILL)
+    for pid in before["listen"]:
+        os.kill(pid, signal.SIGKILL)
+    # Nobody listens now; the connection waits until one of the new processes accepts it.
+    assert send_all(site.dicom_port, phantom_study(tmp_path / "study", STUDY)) > 0
     wait_until(
-        lambda: children(serve).get("listen", before["listen"]) != before["listen"],
+        lambda: len(children(serve).get("listen", set()) - before["listen"]) == 2,
         timeout_s=30,
-        what="a new listener",
+        what="new listeners",
     )
-    site.wait_for("listening", count=2)
+    site.wait_for("listening", count=4)
     serve.send_signal(signal.SIGTERM)
 
     assert serve.wait(60) == 0
     assert {each["process"] for each in site.events("stopped")} == {"listen", "work"}
     assert not [line for line in (site.folder / "log").read_text().splitlines() if not line.startswith("{")]
-    assert not [pid for pid in before.values() if is_alive(pid)]
+    assert not [pid for pids in before.values() for pid in pids if is_alive(pid)]
 
 
 def test_a_supervisor_that_is_killed_takes_its_processes_along(
@@ -80,7 +86,9 @@ def test_a_supervisor_that_is_killed_takes_its_processes_along(
     serve.wait()
 
     wait_until(
-        lambda: not [pid for pid in left.values() if is_alive(pid)], timeout_s=60, what="its processes end"
+        lambda: not [pid for pids in left.values() for pid in pids if is_alive(pid)],
+        timeout_s=60,
+        what="its processes end",
     )
 
 
@@ -164,25 +172,22 @@ def test_reports_wait_for_a_pacs_that_is_down_and_arrive_once(
 
 @pytest.mark.timeout(300)
 def test_reports_that_a_pacs_refuses_are_put_aside_and_the_card_is_not_held_up(
-    installation: Callable, free_port: Callable, phantom_study: Callable, send_all: Callable, tmp_path: Path
+    installation: Callable, phantom_study: Callable, send_all: Callable, tmp_path: Path
 ) -> None:
-    port = free_port()
-    # A node that answers but knows no SR: our own listener.
-    refusing = (
-        f'[[deliver.destinations]]\nname = "self"\nhost = "127.0.0.1"\nport = {port}\nae_title = "HCC_CDS"\n'
+    refusing = AE(ae_title="CT_ONLY")
+    refusing.add_supported_context(CTImageStorage)
+    server = refusing.start_server(("127.0.0.1", 0), block=False)
+    site = installation(
+        '[[deliver.destinations]]\nname = "self"\nhost = "127.0.0.1"\nae_title = "CT_ONLY"\n'
+        f"port = {server.server_address[1]}\n"
     )
-    site = installation(refusing)
-    site.config_path.write_text(
-        site.config_path.read_text().replace(
-            f"[listen]\nport = {site.dicom_port}", f"[listen]\nport = {port}"
-        )
-    )
-    site.dicom_port = port
-    site.start("serve")
-
-    send_all(port, phantom_study(tmp_path / "study", STUDY))
-    site.wait_for("study_assessed")
-    aside = site.wait_for("report_put_aside", count=2)
+    try:
+        site.start("serve")
+        send_all(site.dicom_port, phantom_study(tmp_path / "study", STUDY))
+        site.wait_for("study_assessed")
+        aside = site.wait_for("report_put_aside", count=2)
+    finally:
+        refusing.shutdown()
 
     assert {each["reason"] for each in aside} == {"SOP class not accepted"}
     assert site.shared().store.assessments.outcome(STUDY) is not None

@@ -40,5 +40,5 @@ def test_a_model_that_was_suspended_since_shows_no_score(assessment: Assessment)
 def test_a_listener_for_the_world_must_name_its_peers(tmp_path: Path) -> None:
     shared = SimpleNamespace(config=parse_config({"listen": {"host": "0.0.0.0"}}, relative_to=tmp_path))
 
-    with pytest.raises(ConfigError, match="calling_ae_titles"):
+    with pytest.raises(ConfigError, match=r"listen\.peers"):
         build_scp(shared)

@@ -2,6 +2,7 @@
 """The command, as an administrator runs it."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,5 +58,5 @@ def test_every_command_stands_in_the_changelog(repository: Path) -> None:
     changelog = (repository / "CHANGELOG.md").read_text(encoding="utf-8")
 
     for name, command in hcc_cds.commands.items():
-        assert f"{name}`" in changelog or f"`{name} " in changelog, name
+        assert re.search(rf"`(hcc-cds )?{name}[ `]", changelog), name
         assert command.help, name

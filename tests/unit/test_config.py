@@ -37,7 +37,10 @@ def test_relative_paths_start_at_the_file(tmp_path: Path) -> None:
         ({"listen": {"ae_title": "LONGER_THAN_SIXTEEN"}}, "listen.ae_title"),
         ({"assess": {"quiet_s": 0}}, "assess.quiet_s"),
         ({"web": {"host": "0.0.0.0", "development_without_jwt": True}}, "loopback"),
-        ({"deliver": {"destinations": [{"name": "pacs"}]}}, "deliver.destinations.0.host"),
+        (
+            {"deliver": {"destinations": [{"name": "pacs"}]}},
+            "deliver.destinations.0: Value error, c-store needs host",
+        ),
     ],
 )
 def test_an_unknown_or_impossible_setting_is_refused_by_name(document: dict, named: str) -> None:
@@ -78,8 +81,18 @@ def test_every_setting_is_described_and_stands_in_the_documentation(repository: 
 
 
 def test_numbers_carry_their_unit_in_the_name() -> None:
-    units = ("_s", "_mm", "_mb", "_bytes", "_range")
-    counts = ("port", "maximum_associations", "processes", "threads", "attempts", "minimum_slices")
+    units = ("_per_minute", "_s", "_mm", "_mb", "_bytes", "_range")
+    counts = (
+        "port",
+        "maximum_associations",
+        "processes",
+        "threads",
+        "attempts",
+        "commitment_attempts",
+        "minimum_slices",
+        "maximum_fetch_instances",
+        "priors",
+    )
     for section in Config.model_fields.values():
         assert isinstance(section.annotation, type)
         for setting, field in section.annotation.model_fields.items():

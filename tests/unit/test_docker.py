@@ -186,7 +186,7 @@ def test_every_setting_named_in_the_container_files_and_their_page_exists(docker
 
     named = set().union(*map(settings_named_in, texts))
 
-    assert {"listen.calling_ae_titles", "web.issuers", "identity.identifier_systems"} <= named
+    assert {"listen.peers", "web.issuers", "identity.identifier_systems"} <= named
     assert [each for each in sorted(named) if not is_setting(each)] == []
 
 
@@ -230,7 +230,7 @@ def test_only_our_services_reach_the_database_and_it_reaches_nothing_else(compos
 def test_the_health_of_the_listener_is_asked_with_a_title_that_may_call(services, config) -> None:
     check = services["listener"]["healthcheck"]["test"]
 
-    assert check[check.index("--calling-aet") + 1] in config.listen.calling_ae_titles
+    assert check[check.index("--calling-aet") + 1] in {each.ae_title for each in config.listen.peers}
     assert check[check.index("--called-aet") + 1] == config.listen.ae_title
     assert check[-1] == str(config.listen.port)
 
@@ -266,7 +266,7 @@ def test_both_databases_are_the_postgresql_of_the_compose_file(config, services,
 
 def test_a_listener_that_the_network_reaches_names_who_may_call(config) -> None:
     assert not is_loopback(config.listen.host)
-    assert "ORTHANC" in config.listen.calling_ae_titles
+    assert "ORTHANC" in {each.ae_title for each in config.listen.peers}
 
 
 def test_reports_go_to_the_orthanc_of_the_compose_file(config, docker, services) -> None:
@@ -284,16 +284,16 @@ def test_nobody_is_let_in_until_an_ehr_is_named_with_its_keys(config, docker) ->
         def remember(self, *_token: object, **_when: object) -> bool:
             raise AssertionError
 
-    authenticator = Authenticator(config.web, NeverAsked())
+    authenticator = Authenticator(config.web, NeverAsked(), report=lambda *_: None)
     # Header {"alg":"ES384","kid":"1","typ":"JWT"} and payload {"iss":"https://ehr.example.org"}.
     token = (
         "eyJhbGciOiJFUzM4NCIsImtpZCI6IjEiLCJ0eXAiOiJKV1QifQ.eyJpc3MiOiJodHRwczovL2Voci5leGFtcGxlLm9yZyJ9.AA"
     )
 
     with pytest.raises(Unauthenticated) as refusal:
-        authenticator.check(f"Bearer {token}", endpoint_url=config.web.url, now=datetime.now(UTC))
+        authenticator.verify(f"Bearer {token}", endpoint_url=config.web.url, now=datetime.now(UTC))
     with pytest.raises(ConfigError, match=r"web\.issuers"):
-        Authenticator(with_examples(docker).web, NeverAsked())
+        Authenticator(with_examples(docker).web, NeverAsked(), report=lambda *_: None)
 
     assert refusal.value.reason == "issuer"
     assert not config.web.development_without_jwt

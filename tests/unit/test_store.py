@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cds_service.engines import create_engine
-from cds_service.store import DeliveryState, Recorded, Store, WrittenReport, migrate
+from cds_service.store import Recorded, Store, migrate
 from dicom_listener.instance import StoredInstance
 from model.domain import Patient, PatientKey, Rejection, RejectionReason, Study, derived_uid
 
@@ -144,26 +144,6 @@ def test_the_newest_study_of_the_patient_counts_and_no_other_patient(store: Stor
     assert store.assessments.current([]) is None
 
 
-def test_a_report_leaves_the_outbox_of_one_destination_at_a_time(store: Store, tmp_path: Path) -> None:
-    report = WrittenReport(
-        study_instance_uid=STUDY,
-        revision=1,
-        sop_instance_uid=derived_uid("sr"),
-        kind="SR-A",
-        path=tmp_path / "reports" / "a.dcm",
-    )
-    store.outbox.record_reports([report], ["pacs", "research"], now=NOW)
-    store.outbox.record_reports([report], ["pacs", "research"], now=NOW)
-
-    store.outbox.record_delivery(report.sop_instance_uid, "pacs", DeliveryState.DELIVERED, reason="", now=NOW)
-    store.outbox.record_delivery(
-        report.sop_instance_uid, "pacs", DeliveryState.PENDING, reason="late", now=NOW
-    )
-
-    assert store.outbox.pending_reports(STUDY, 1, "pacs") == ()
-    assert store.outbox.pending_reports(STUDY, 1, "research") == (report,)
-
-
 def test_a_token_is_taken_once_until_it_expires(store: Store) -> None:
     expires = NOW + timedelta(minutes=5)
 
@@ -234,28 +214,6 @@ def test_a_card_is_read_while_another_process_writes(store: Store, tmp_path: Pat
     other.dispose()
 
     assert found is None, "and no waiting for the writer, which would have raised"
-
-
-def test_a_forgotten_delivery_is_found_and_one_put_aside_can_be_revived(store: Store, tmp_path: Path) -> None:
-    report = WrittenReport(
-        study_instance_uid=STUDY,
-        revision=1,
-        sop_instance_uid=derived_uid("sr"),
-        kind="SR-A",
-        path=tmp_path / "reports" / "a.dcm",
-    )
-    store.outbox.record_reports([report], ["pacs"], now=NOW)
-    later = NOW + timedelta(hours=1)
-
-    assert store.outbox.overdue_deliveries(before=NOW) == ()
-    assert store.outbox.overdue_deliveries(before=later) == ((STUDY, 1, "pacs", NOW),)
-    store.outbox.record_delivery(
-        report.sop_instance_uid, "pacs", DeliveryState.PUT_ASIDE, reason="full", now=NOW
-    )
-    assert store.outbox.overdue_deliveries(before=later) == ()
-    assert store.outbox.revive_deliveries(now=later) == 1
-    ((study, revision, destination, _),) = store.outbox.overdue_deliveries(before=NOW)
-    assert (study, revision, destination) == (STUDY, 1, "pacs")
 
 
 def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ def test_a_known_unit_keeps_its_kind_and_value(converter, analyte, reported, val
         (Analyte.ALBUMIN, coded(4.1, "g/L"), "impossible"),
         (Analyte.INR, coded(70, "%"), "another kind"),
         (Analyte.INR, coded(12.5, "s"), "another kind"),
+        (Analyte.INR, FhirQuantity(value=70, unit="%"), "another kind"),
+        (Analyte.INR, FhirQuantity(value=1.1, unit="mg/dL"), "another kind"),
         (Analyte.INR, coded(0, "1"), "impossible"),
         (Analyte.BILIRUBIN, coded(1, "mg/dL", comparator="ad"), "comparator"),
     ],

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How fast CT slices get in: ours beside Orthanc, pynetdicom's storescp and DCMTK's, in one run.
+
+DCMTK's `storescu` sends, over one association and over four at once. Ours and Orthanc make every
+file durable (fsync) before they answer; the two storescp do not. The last line is JSON: each ratio
+is ours over theirs in instances per second, so above 1 we are faster; `rss_mb` is the most that
+our listener processes held together while 3,000 instances arrived.
+"""
+
+import json
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from dicom_listener.synthetic import SyntheticStudy, write_ct_series
+from model.domain import Geometry, Modality, Volume, derived_uid
+
+_RUNS = 3
+_SLICES = 300
+_REPEATS_FOR_MEMORY = 10
+_START_TIMEOUT_S = 60.0
+_ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
+"""Without it DCMTK waits for Nagle's algorithm on loopback, whoever receives."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receiver:
+    """A program that receives at a port of this machine."""
+
+    port: int
+    ae_title: str
+    process: "subprocess.Popen[bytes]"
+
+
+def main() -> None:
+    """Measure and print."""
+    missing = [each for each in ("storescu", "storescp", "Orthanc") if shutil.which(each) is None]
+    if missing:
+        raise SystemExit(f"needs {', '.join(missing)}: sh scripts/install-peers.sh")
+    with tempfile.TemporaryDirectory(prefix="bench-ingest-") as text:
+        folder = Path(text)
+        studies = [_slices(folder / f"in-{number}", number) for number in range(_RUNS + 1)]
+        size_mb = sum(each.stat().st_size for each in studies[0]) / 1e6
+        print(f"{_SLICES} CT slices, {size_mb:.0f} MB; median of {_RUNS} runs after one to warm up")
+        seconds: dict[tuple[str, int], float] = {}
+        for name in _COMMANDS:
+            for associations in (1, 4):
+                seconds[name, associations] = _measure(
+                    name, folder / f"{name}-{associations}", studies, associations
+                )
+                print(
+                    f"{name:11} {associations} x  {seconds[name, associations]:6.2f} s"
+                    f"  {_SLICES / seconds[name, associations]:6.0f} instances/s",
+                    flush=True,
+                )
+        few_mb, many_mb = _memory(folder / "memory", studies[0])
+        print(f"listener's memory: {few_mb:.0f} MB after {_SLICES} instances, at most {many_mb:.0f} MB")
+        print(
+            json.dumps(
+                {
+                    "benchmark": "ingest",
+                    "ratio_orthanc_1": round(seconds["orthanc", 1] / seconds["ours", 1], 2),
+                    "ratio_orthanc_4": round(seconds["orthanc", 4] / seconds["ours", 4], 2),
+                    "ratio_pynetdicom_1": round(seconds["pynetdicom", 1] / seconds["ours", 1], 2),
+                    "ratio_dcmtk_1": round(seconds["dcmtk", 1] / seconds["ours", 1], 2),
+                    "rss_mb": round(many_mb),
+                }
+            )
+        )
+
+
+def _slices(folder: Path, number: int) -> list[Path]:
+    geometry = Geometry(shape=(_SLICES, 512, 512), spacing_mm=(0.7, 0.7, 1.0), origin_mm=(0.0, 0.0, 0.0))
+    voxels = np.random.default_rng(number).normal(50.0, 20.0, geometry.shape).astype(np.float32)
+    study = SyntheticStudy(
+        study_instance_uid=derived_uid("bench ingest", str(number)),
+        started_at=datetime(2026, 1, 1, tzinfo=UTC),
+        patient_id=f"BENCH{number}",
+    )
+    return write_ct_series(
+        folder,
+        Volume(voxels=voxels, geometry=geometry, modality=Modality.CT),
+        study=study,
+        series_instance_uid=derived_uid("bench ingest", str(number), "series"),
+    )
+
+
+def _measure(name: str, folder: Path, studies: list[list[Path]], associations: int) -> float:
+    with _running(name, folder) as receiver:
+        _send(receiver, studies[0], associations)
+        return statistics.median(_send(receiver, each, associations) for each in studies[1:])
+
+
+def _memory(folder: Path, files: list[Path]) -> tuple[float, float]:
+    """Return the megabytes that our listeners hold after few instances, and at most under many."""
+    with _running("ours", folder) as receiver:
+        _send(receiver, files, 1)
+        few_mb = _held_mb(receiver.process.pid)
+        most_mb = few_mb
+        sending = threading.Thread(
+            target=_send,
+            args=(receiver, files, 1, "--repeat", str(_REPEATS_FOR_MEMORY), "--invent-instance"),
+        )
+        sending.start()
+        while sending.is_alive():
+            most_mb = max(most_mb, _held_mb(receiver.process.pid))
+            time.sleep(0.1)
+        return few_mb, most_mb
+
+
+def _send(receiver: Receiver, files: list[Path], associations: int, *options: str) -> float:
+    """Send `files` in equal parts over so many associations at once; return the seconds it took."""
+    parts = [files[start::associations] for start in range(associations)]
+    begun = time.perf_counter()
+    senders = [
+        subprocess.Popen(  # noqa: S603 - a program that we named
+            [
+                *("storescu", "-xe", "--max-send-pdu", "131072", *options),
+                *("-aec", receiver.ae_title, "127.0.0.1", str(receiver.port)),
+                *map(str, part),
+            ],
+            env=_ENVIRONMENT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for part in parts
+    ]
+    if any(sender.wait() for sender in senders):
+        raise SystemExit("an instance was not accepted")
+    return time.perf_counter() - begun
+
+
+@contextmanager
+def _running(name: str, folder: Path) -> Iterator[Receiver]:
+    folder.mkdir()
+    (folder / "store").mkdir()
+    port = _free_port()
+    command, ae_title = _COMMANDS[name](folder, port)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603 - programs that we named
+            command, env=_ENVIRONMENT, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not _answers(port):
+            if time.monotonic() > deadline or process.poll() is not None:
+                raise SystemExit(f"{name} did not start: {(folder / 'log').read_text()[-500:]}")
+            time.sleep(0.1)
+        yield Receiver(port=port, ae_title=ae_title, process=process)
+    finally:
+        process.terminate()
+        process.wait()
+        shutil.rmtree(folder)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=0.5).close()
+    except OSError:
+        return False
+    return True
+
+
+def _ours(folder: Path, port: int) -> tuple[list[str], str]:
+    settings = folder / "site.toml"
+    settings.write_text(
+        f'[site]\ndata_dir = "store"\n[listen]\nport = {port}\n[web]\nport = {_free_port()}\n'
+        "[assess]\nquiet_s = 3600.0\n"
+    )
+    return [sys.executable, "-m", "cds_service", "--config", str(settings), "serve"], "HCC_CDS"
+
+
+def _orthanc(folder: Path, port: int) -> tuple[list[str], str]:
+    settings = folder / "orthanc.json"
+    store = str(folder / "store")
+    settings.write_text(
+        json.dumps(
+            {
+                "StorageDirectory": store,
+                "IndexDirectory": store,
+                "DicomAet": "ORTHANC",
+                "DicomPort": port,
+                "HttpServerEnabled": False,
+                "SyncStorageArea": True,
+                "Plugins": [],
+            }
+        )
+    )
+    return ["Orthanc", str(settings)], "ORTHANC"
+
+
+def _pynetdicom(folder: Path, port: int) -> tuple[list[str], str]:
+    program = [sys.executable, "-m", "pynetdicom", "storescp", "--quiet", "--max-pdu", "131072"]
+    return [*program, "-od", str(folder / "store"), str(port)], "STORESCP"
+
+
+def _dcmtk(folder: Path, port: int) -> tuple[list[str], str]:
+    return ["storescp", "--fork", "-pdu", "131072", "-od", str(folder / "store"), str(port)], "STORESCP"
+
+
+_COMMANDS = {"ours": _ours, "orthanc": _orthanc, "pynetdicom": _pynetdicom, "dcmtk": _dcmtk}
+
+
+def _held_mb(pid: int) -> float:
+    """Return the resident memory of the listeners that a process began."""
+    page_mb = os.sysconf("SC_PAGE_SIZE") / 1e6
+    total = 0.0
+    for each in _children(pid):
+        try:
+            if b"listen" not in Path(f"/proc/{each}/cmdline").read_bytes().split(b"\0"):
+                continue
+            total += int(Path(f"/proc/{each}/statm").read_text().split()[1]) * page_mb
+        except OSError:
+            continue  # it ended meanwhile
+    return total
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        direct = [
+            int(each)
+            for tasks in Path(f"/proc/{pid}/task").glob("*/children")
+            for each in tasks.read_text().split()
+        ]
+    except OSError:
+        return []
+    return [*direct, *(below for each in direct for below in _children(each))]
+
+
+if __name__ == "__main__":
+    main()
