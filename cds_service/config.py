@@ -107,7 +107,12 @@ class ListenConfig(_Section):
         (), description="Who may call; empty: anybody on this machine, nobody else."
     )
     tls: ListenTlsConfig = Field(ListenTlsConfig(), description="Certificates; without one, no TLS.")
-    processes: int = Field(2, ge=1, description="Processes that receive in `hcc-cds serve`, at one port.")
+    processes: int = Field(
+        1,
+        ge=1,
+        description="Processes that receive in `hcc-cds serve`, at one port; more than one pays with "
+        "PostgreSQL, while in SQLite they wait for each other.",
+    )
     maximum_associations: int = Field(16, ge=1, description="Associations that each of them serves at once.")
     maximum_pdu_size_bytes: int = Field(1_048_576, ge=4096, description="Largest PDU that we accept.")
     network_timeout_s: Seconds = Field(60.0, description="An idle association is aborted after this long.")

@@ -270,11 +270,12 @@ class Intake:
 
     def _store(self, instance: StoredInstance, data: Buffer) -> bool:
         """Make `instance` durable, record it and return whether the archive has changed."""
-        was_there = self._archive.holds(instance.path)
+        parts = [_PREAMBLE, _file_meta(instance), data]
+        was_there = self._archive.holds(instance.path, parts)
         if was_there:
             self._archive.ensure_durable(instance.path)
         else:
-            self._archive.write(instance.path, [_PREAMBLE, _file_meta(instance), data])
+            self._archive.write_new(instance.path, parts)
         recorded = self._record(instance)
         if recorded in (Recorded.DIFFERENT, Recorded.OURS) and not was_there:
             instance.path.unlink(missing_ok=True)

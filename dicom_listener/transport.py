@@ -63,6 +63,13 @@ class DiscardedDataSet(BytesIO):
         return len(data)
 
 
+class _SharedContexts(list[Any]):
+    """What is supported, the same for all associations; pynetdicom's copy for each costs 30 ms."""
+
+    def __deepcopy__(self, _memo: Any) -> _SharedContexts:
+        return self
+
+
 class ListenerServer(ThreadedAssociationServer):
     """Accepts connections, one thread each.
 
@@ -91,6 +98,7 @@ class ListenerServer(ThreadedAssociationServer):
         self._refused = refused
         keywords["request_handler"] = _Handler
         super().__init__(*arguments, **keywords)
+        self.contexts = _SharedContexts(self.contexts)
 
     request_queue_size = _BACKLOG
 

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -39,6 +40,8 @@ class Database:
 
     def __init__(self, engine: sa.Engine, archive_dir: Path) -> None:
         self._engine = engine
+        # SQLite's own waiting looks again only now and then; threads of one process need not.
+        self._writing = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
         self.archive_dir = archive_dir
 
     def close(self) -> None:
@@ -49,7 +52,7 @@ class Database:
     def write(self) -> Iterator[sa.Connection]:
         """Begin a transaction that may write."""
         try:
-            with self._engine.begin() as connection:
+            with self._writing, self._engine.begin() as connection:
                 yield connection
         except _AWAY as error:
             raise ArchiveUnavailable(f"database: {type(error).__name__}") from error

@@ -51,6 +51,7 @@ def test_processes_that_are_killed_come_back_and_sigterm_ends_all_in_peace(
     installation: Callable, wait_until: Callable, phantom_study: Callable, send_all: Callable, tmp_path: Path
 ) -> None:
     site = installation()
+    site.config_path.write_text(site.config_path.read_text().replace("[listen]", "[listen]\nprocesses = 2"))
     serve = site.start("serve")
     site.wait_for("working")
     before = children(serve)
