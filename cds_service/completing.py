@@ -259,7 +259,8 @@ class Completing:
     def _held_here(self, study_instance_uid: str) -> dict[str, int]:
         """Return size in bytes of each instance of a study, by SOP Instance UID."""
         return {
-            each.sop_instance_uid: each.path.stat().st_size
+            # One that is gone is told by the step that reads it.
+            each.sop_instance_uid: each.path.stat().st_size if each.path.exists() else 0
             for each in self._store.received.instances(study_instance_uid)
         }
 
@@ -296,8 +297,7 @@ class Completing:
             if finding.needs_only:
                 # The selection says what is missing, with its own reason.
                 return self._open(study_instance_uid, owner)
-            reject = policy == "reject"
-            return self._open(study_instance_uid, owner, lacks=finding.lacks, reject=reject)
+            return self._open(study_instance_uid, owner, lacks=finding.lacks)
         attempts = 0 if finding.brought else look.attempts + 1
         due = now + (self._quiet if finding.brought else self._delay(look.attempts))
         if not is_over:
@@ -322,16 +322,15 @@ class Completing:
             **more,
         )
 
-    def _open(
-        self, study_instance_uid: str, owner: str, *, lacks: str = "", reject: bool = False
-    ) -> dict[str, Any]:
+    def _open(self, study_instance_uid: str, owner: str, *, lacks: str = "") -> dict[str, Any]:
         opened = self._store.assessments.open_revision(
             study_instance_uid, owner=owner, now=self._now(), lacks=lacks
         )
         self._store.completeness.end_wait(study_instance_uid)
         return _answer(
             revision=None if opened is None else encode(Revision, opened),
-            incomplete=lacks if reject else "",
+            # Of the revision as it was opened: killed since, a worker asks again and knows no more.
+            incomplete=opened.lacks if opened and self._settings.when_incomplete == "reject" else "",
             prior=self._pacs is not None and self._settings.priors > 0,
         )
 

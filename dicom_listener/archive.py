@@ -9,7 +9,6 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
-from io import RawIOBase
 from pathlib import Path
 from uuid import uuid4
 
@@ -67,8 +66,8 @@ class Archive:
         except OSError as error:
             raise ArchiveUnavailable(f"archive: {error.strerror}") from error
 
-    def holds(self, path: Path, parts: Sequence[Buffer]) -> bool:
-        """Whether `path` has this content, durable or not; a power cut may have left part of it there.
+    def holds(self, path: Path) -> bool:
+        """Whether a file is there, durable or not.
 
         Raises
         ------
@@ -76,7 +75,7 @@ class Archive:
             It cannot be told.
         """
         try:
-            return path.exists() and path.read_bytes() == b"".join(parts)
+            return path.exists()
         except OSError as error:
             raise ArchiveUnavailable(f"archive: {error.strerror}") from error
 
@@ -121,33 +120,6 @@ class Archive:
                 temporary.unlink(missing_ok=True)
             raise ArchiveUnavailable(f"archive: {error.strerror}") from error
 
-    def write_new(self, path: Path, parts: Sequence[Buffer]) -> None:
-        """Write `parts` to a `path` that nothing refers to, so that it survives a power cut from then on.
-
-        The file gets its name before it is durable, so that the disk is waited for once and not
-        twice; a power cut in between may leave part of it, which `holds` tells from the whole.
-
-        Raises
-        ------
-        ArchiveUnavailable
-            Disk full, read-only or gone; nothing is left at `path`.
-        """
-        written = self._incoming / f"{uuid4().hex}.part"
-        try:
-            if path.parent not in self._durable_folders:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            with written.open("xb", buffering=0) as file:
-                for part in parts:
-                    _write_all(file, part)
-                written = written.replace(path)
-                os.fsync(file.fileno())
-            self._fsync_folder(path.parent)
-        except OSError as error:
-            self._durable_folders.discard(path.parent)
-            with contextlib.suppress(OSError):
-                written.unlink(missing_ok=True)
-            raise ArchiveUnavailable(f"archive: {error.strerror}") from error
-
     def ensure_durable(self, path: Path) -> None:
         """Make sure that a file which is there survives a power cut, whoever wrote it.
 
@@ -171,12 +143,6 @@ class Archive:
             if len(self._durable_folders) >= _MOST_REMEMBERED_FOLDERS:
                 self._durable_folders.clear()
             self._durable_folders.add(folder)
-
-
-def _write_all(file: RawIOBase, part: Buffer) -> None:
-    rest = memoryview(part)
-    while rest:
-        rest = rest[file.write(rest) :]
 
 
 def _fsync(path: Path) -> None:

@@ -72,8 +72,12 @@ class Ours:
 
 
 def our_series(reports: Iterable[Path]) -> frozenset[str]:
-    """Return the series that our reports are in."""
-    return frozenset(uid(read_header(each, ("SeriesInstanceUID",)), "SeriesInstanceUID") for each in reports)
+    """Return the series that our reports are in; a report whose file is gone names none."""
+    return frozenset(
+        uid(read_header(each, ("SeriesInstanceUID",)), "SeriesInstanceUID")
+        for each in reports
+        if each.exists()
+    )
 
 
 def in_doubt(held: HeldStudy, received: Sequence[StoredInstance], ours: Ours) -> tuple[HeldSeries, ...]:

@@ -270,12 +270,11 @@ class Intake:
 
     def _store(self, instance: StoredInstance, data: Buffer) -> bool:
         """Make `instance` durable, record it and return whether the archive has changed."""
-        parts = [_PREAMBLE, _file_meta(instance), data]
-        was_there = self._archive.holds(instance.path, parts)
+        was_there = self._archive.holds(instance.path)
         if was_there:
             self._archive.ensure_durable(instance.path)
         else:
-            self._archive.write_new(instance.path, parts)
+            self._archive.write(instance.path, [_PREAMBLE, _file_meta(instance), data])
         recorded = self._record(instance)
         if recorded in (Recorded.DIFFERENT, Recorded.OURS) and not was_there:
             instance.path.unlink(missing_ok=True)

@@ -13,13 +13,18 @@ import sqlalchemy as sa
 
 from cds_service.encoding import outcome_from_json, outcome_to_json
 from cds_service.store.database import Database
+from cds_service.store.outbox import DeliveryState
 from cds_service.store.tables import UtcTime
 from cds_service.store.tables import assessments as _assessments
+from cds_service.store.tables import deliveries as _deliveries
 from cds_service.store.tables import instances as _instances
+from cds_service.store.tables import reports as _reports
 from cds_service.store.tables import studies as _studies
 from model.domain import Assessment, AwaitedOutcome, Outcome, PatientKey
 
 _LONGEST_LACKS = 255
+
+_PENDING = DeliveryState.PENDING.value
 
 _CHANGES_NO_MEASUREMENT = ("SR", "PR", "KO", "DOC")
 """Modalities (PS3.3 C.7.3.1.1.1) of what is said of images: its coming makes no result stale."""
@@ -76,12 +81,14 @@ class Assessments:
                 .order_by(_instances.c.sop_instance_uid)
             ).all()
             digest = hashlib.sha256("\n".join(f"{uid} {sha}" for uid, sha in held).encode()).hexdigest()
-            latest = connection.execute(
-                sa.select(sa.func.max(_assessments.c.revision)).where(
-                    _assessments.c.study_instance_uid == study_instance_uid
-                )
-            ).scalar()
-            revision = (latest or 0) + 1
+            revision = 1 + max(
+                connection.execute(
+                    sa.select(sa.func.coalesce(sa.func.max(table.c.revision), 0)).where(
+                        table.c.study_instance_uid == study_instance_uid
+                    )
+                ).scalar_one()
+                for table in (_assessments, _reports)
+            )
             opened = self._database.insert_if_absent(
                 connection,
                 _assessments,
@@ -144,13 +151,35 @@ class Assessments:
             )
 
     def abandon(self, owner: str) -> None:
-        """Forget the revision that a workflow had begun and never published: the study is begun anew."""
+        """Forget the revision that a workflow had begun and never published: the study is begun anew.
+
+        Its reports are forgotten with it, unless they may have left; then its number is not used again.
+        """
+        unpublished = (_assessments.c.owner == owner) & _assessments.c.published_at.is_(None)
         with self._database.write() as connection:
-            connection.execute(
-                sa.delete(_assessments)
-                .where(_assessments.c.owner == owner)
-                .where(_assessments.c.published_at.is_(None))
-            )
+            begun = connection.execute(
+                sa.select(_assessments.c.study_instance_uid, _assessments.c.revision).where(unpublished)
+            ).all()
+            for study_instance_uid, revision in begun:
+                its_reports = (_reports.c.study_instance_uid == study_instance_uid) & (
+                    _reports.c.revision == revision
+                )
+                connection.execute(
+                    sa.delete(_deliveries)
+                    .where(
+                        _deliveries.c.sop_instance_uid.in_(
+                            sa.select(_reports.c.sop_instance_uid).where(its_reports)
+                        )
+                    )
+                    .where(_deliveries.c.state == _PENDING)
+                    .where(_deliveries.c.due_at.is_(None))
+                )
+                connection.execute(
+                    sa.delete(_reports)
+                    .where(its_reports)
+                    .where(_reports.c.sop_instance_uid.not_in(sa.select(_deliveries.c.sop_instance_uid)))
+                )
+            connection.execute(sa.delete(_assessments).where(unpublished))
 
     def publish(self, outcome: Outcome, *, now: datetime) -> None:
         """Make `outcome` the study's current one; older revisions are superseded. Idempotent."""

@@ -98,18 +98,3 @@ def test_a_young_half_written_file_may_be_another_process_s(archive: Archive) ->
 
     assert young.exists()
     assert not old.exists()
-
-
-def test_a_file_of_which_a_power_cut_left_a_part_is_not_taken_for_the_whole(tmp_path: Path) -> None:
-    archive = Archive(tmp_path)
-    archive.prepare()
-    path = archive.received_path("1.2", "1.2.3", "ab" * 32)
-
-    archive.write_new(path, [b"head", b"data"])
-    whole = archive.holds(path, [b"head", b"data"])
-    path.write_bytes(b"headda")
-
-    assert whole
-    assert not archive.holds(path, [b"head", b"data"])
-    archive.write_new(path, [b"head", b"data"])
-    assert path.read_bytes() == b"headdata"

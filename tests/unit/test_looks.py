@@ -265,6 +265,36 @@ def test_after_the_longest_wait_the_policy_decides_and_says_how_much_arrived(
         assert last["incomplete"] == ("5 of 13 instances arrived" if policy == "reject" else "")
 
 
+def test_a_worker_that_is_killed_when_it_rejects_an_incomplete_study_rejects_it_all_the_same(
+    completing, pacs, clock, arrive, files
+) -> None:
+    in_pacs(pacs, files)
+    pacs.gives = False
+    looks = completing(when_incomplete="reject")
+    arrive(files[:5])
+    looks.look(STUDY, "a")
+    clock.forward(101)
+    lost = looks.look(STUDY, "a")
+
+    again = looks.look(STUDY, "a")
+
+    assert again["revision"] == lost["revision"]
+    assert again["incomplete"] == lost["incomplete"] == "5 of 13 instances arrived"
+
+
+def test_a_received_file_that_is_gone_stops_no_look(completing, pacs, store, arrive, files) -> None:
+    in_pacs(pacs, files)
+    pacs.gives = False
+    looks = completing(when_incomplete="proceed")
+    arrive(files[:5])
+    store.received.instances(STUDY)[0].path.unlink()
+
+    answer = looks.look(STUDY, "a")
+
+    assert answer["wait_s"] > 0
+    assert pacs.fetches
+
+
 def test_the_last_look_before_the_limit_comes_at_the_limit(completing, pacs, clock, arrive, files) -> None:
     in_pacs(pacs, files)
     pacs.gives = False

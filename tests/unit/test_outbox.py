@@ -10,6 +10,7 @@ import pytest
 from cds_service.engines import create_engine
 from cds_service.store import AskedState, DeliveryState, Store, WrittenReport, migrate
 from cds_service.store.commitments import Failure
+from dicom_listener.instance import StoredInstance
 from model.domain import derived_uid
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -224,3 +225,47 @@ def test_requests_of_long_ago_are_forgotten(store) -> None:
 
     assert store.commitments.asked_state("A", derived_uid("old")) is None
     assert store.commitments.asked_state("A", derived_uid("new")) is AskedState.PENDING
+
+
+def opened(store: Store, tmp_path: Path) -> None:
+    store.received.record_instance(
+        StoredInstance(
+            study_instance_uid=STUDY,
+            series_instance_uid=derived_uid("series"),
+            sop_instance_uid=derived_uid("image"),
+            sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
+            transfer_syntax_uid="1.2.840.10008.1.2.1",
+            modality="CT",
+            path=tmp_path / "received" / "a.dcm",
+            sha256="aa",
+        ),
+        received_at=NOW,
+    )
+    store.assessments.open_revision(STUDY, owner="old", now=NOW)
+
+
+def test_reports_of_an_abandoned_revision_never_leave(
+    store: Store, report: WrittenReport, tmp_path: Path
+) -> None:
+    opened(store, tmp_path)
+    store.outbox.record_reports([report], ["pacs"], now=NOW)
+
+    store.assessments.abandon("old")
+    again = store.assessments.open_revision(STUDY, owner="new", now=NOW)
+
+    assert again is not None
+    assert again.revision == 1
+    assert store.outbox.release(STUDY, 1, now=NOW) == ()
+
+
+def test_the_number_of_an_abandoned_revision_whose_reports_have_left_is_not_used_again(
+    store: Store, report: WrittenReport, tmp_path: Path
+) -> None:
+    opened(store, tmp_path)
+    released(store, report, "pacs")
+
+    store.assessments.abandon("old")
+    again = store.assessments.open_revision(STUDY, owner="new", now=NOW)
+
+    assert again is not None
+    assert again.revision == 2
