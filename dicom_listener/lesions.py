@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dicom_listener import segmentation, structures
 from dicom_listener.outline import MOST_LESIONS, Drawn, LesionRule, Outline, OutlinedLesion, OutlinedLesions
 from dicom_listener.selection import Selection
-from model.domain import Lesion, RejectionReason, derived_uid
+from model.domain import Code, Lesion, OutlineSource, RejectionReason, derived_uid
 from model.errors import RejectedStudy
 
 _SAME_LESION_DICE = 0.5
@@ -43,28 +43,39 @@ class StudyLesions:
     """Whether one that was left out may be larger than the first."""
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Candidate:
-    outlined: OutlinedLesion
+    """An outlined lesion without its mask: all objects are compared at once, for masks too many."""
+
     voxels: NDArray[np.intp]
     """Places of the lesion's voxels in the flattened grid, in rising order."""
+    source: OutlineSource
+    tracking_uid: str
+    finding_site: Code | None
+    in_liver: bool | None
     drawn: Drawn
-    is_in_doubt: bool = False
-
-    @property
-    def sop_instance_uid(self) -> str:
-        return self.outlined.lesion.source.sop_instance_uid
+    sop_instance_uids: frozenset[str]
+    """The objects that hold this outline, voxel by voxel."""
+    stated_tracking_uids: frozenset[str]
+    """The tracking UIDs that these objects state for it."""
 
     @property
     def order(self) -> tuple[int, bool, bool, str, int]:
         """The largest first; of equal ones that which is stated elsewhere, then that which says more."""
-        lesion = self.outlined.lesion
         return (
             -len(self.voxels),
-            self.outlined.in_liver is not False,
-            lesion.finding_site is None,
-            lesion.source.sop_instance_uid,
-            lesion.source.number,
+            self.in_liver is not False,
+            self.finding_site is None,
+            self.source.sop_instance_uid,
+            self.source.number,
+        )
+
+    def lesion(self, shape: tuple[int, int, int]) -> Lesion:
+        """Return the lesion with its mask on a grid of `shape`."""
+        mask = np.zeros(shape, dtype=np.bool_)
+        mask.ravel()[self.voxels] = True
+        return Lesion(
+            tracking_uid=self.tracking_uid, mask=mask, source=self.source, finding_site=self.finding_site
         )
 
 
@@ -84,7 +95,11 @@ def read_lesions(selection: Selection, rule: LesionRule) -> StudyLesions:
     A corrected outline usually arrives beside the one that it corrects, as an object of its
     own. Outlines of different objects are of one lesion when they share a stated tracking
     UID or overlap by half; the newer counts, and the older is not a second lesion. Where
-    their dates do not decide, the larger is kept, in doubt.
+    their dates do not decide, the larger is kept, in doubt. The order of the objects does
+    not matter.
+
+    Memory holds the masks of one object, at most MOST_LESIONS, and of every outlined lesion
+    eight bytes for each of its voxels.
 
     Raises
     ------
@@ -106,12 +121,9 @@ def read_lesions(selection: Selection, rule: LesionRule) -> StudyLesions:
         notes.extend(found.notes)
         left_out += found.left_out
         in_doubt = in_doubt or found.largest_in_doubt
-        candidates.extend(
-            _Candidate(outlined=each, voxels=np.flatnonzero(each.lesion.mask), drawn=outline.drawn)
-            for each in found.lesions
-        )
-        # After each object, so that no more than twice MOST_LESIONS masks are ever in memory.
-        candidates = _settled(candidates, tally)
+        candidates.extend(_candidates(found.lesions, outline.drawn))
+        # Only places of voxels are kept: of masks, no more than the MOST_LESIONS of an object are in memory.
+        del found
     if not candidates:
         raise (
             rejections[0]
@@ -122,10 +134,14 @@ def read_lesions(selection: Selection, rule: LesionRule) -> StudyLesions:
     notes.extend(
         f"an outline was left out: {RejectedStudy(each.reason, each.detail)}" for each in selection.unread
     )
+    # Once over all objects: else an outline could replace another, or bring doubt, before it is replaced.
+    settled, doubtful = _settled(candidates, tally)
+    settled = _with_own_tracking_uids(settled)
+    shape = selection.series.geometry.shape
     return StudyLesions(
         lesions=tuple(
-            StudyLesion(lesion=lesion, in_liver=each.outlined.in_liver, is_in_doubt=each.is_in_doubt)
-            for lesion, each in zip(_with_own_tracking_uids(candidates), candidates, strict=True)
+            StudyLesion(lesion=each.lesion(shape), in_liver=each.in_liver, is_in_doubt=place in doubtful)
+            for place, each in enumerate(settled)
         ),
         notes=(*notes, *_notes(tally)),
         left_out=left_out + len(selection.unread) + tally.too_many,
@@ -145,77 +161,144 @@ def _read(outline: Outline, selection: Selection, rule: LesionRule) -> OutlinedL
     )
 
 
-def _settled(candidates: Iterable[_Candidate], tally: _Tally) -> list[_Candidate]:
-    """Return each lesion once and the largest of them, in order, and count the others in `tally`."""
-    unique = _without_repeats(sorted(candidates, key=lambda each: each.order), tally)
-    kept = _without_corrected(unique, tally)
+def _candidates(outlined: Iterable[OutlinedLesion], drawn: Drawn) -> list[_Candidate]:
+    return [
+        _Candidate(
+            voxels=np.flatnonzero(each.lesion.mask),
+            source=each.lesion.source,
+            tracking_uid=each.lesion.tracking_uid,
+            finding_site=each.lesion.finding_site,
+            in_liver=each.in_liver,
+            drawn=drawn,
+            sop_instance_uids=frozenset((each.lesion.source.sop_instance_uid,)),
+            stated_tracking_uids=frozenset((each.lesion.tracking_uid,) if each.is_tracked else ()),
+        )
+        for each in outlined
+    ]
+
+
+def _settled(candidates: Iterable[_Candidate], tally: _Tally) -> tuple[list[_Candidate], frozenset[int]]:
+    """Return each lesion once and the largest of them, in order, and count the others in `tally`.
+
+    The second are the places of those that are in doubt.
+    """
+    unique = sorted(_without_repeats(candidates, tally), key=lambda each: each.order)
+    kept, doubtful = _without_corrected(unique, tally)
     tally.too_many += max(0, len(kept) - MOST_LESIONS)
-    return kept[:MOST_LESIONS]
+    return kept[:MOST_LESIONS], doubtful
 
 
-def _without_repeats(candidates: Sequence[_Candidate], tally: _Tally) -> list[_Candidate]:
-    """Return one of those that are equal voxel by voxel: the newest that says where it is, or the first."""
-    unique: list[_Candidate] = []
+def _without_repeats(candidates: Iterable[_Candidate], tally: _Tally) -> list[_Candidate]:
+    """Return one for all those that are equal voxel by voxel."""
+    groups: list[list[_Candidate]] = []
     for candidate in candidates:
         same = next(
-            (place for place, other in enumerate(unique) if np.array_equal(other.voxels, candidate.voxels)),
+            (group for group in groups if np.array_equal(group[0].voxels, candidate.voxels)),
             None,
         )
         if same is None:
-            unique.append(candidate)
-            continue
-        tally.repeats += 1
-        if candidate.outlined.in_liver is not None and candidate.drawn.is_newer_than(unique[same].drawn):
-            unique[same] = candidate
-    return unique
+            groups.append([candidate])
+        else:
+            same.append(candidate)
+            tally.repeats += 1
+    return [_merged(group) for group in groups]
 
 
-def _without_corrected(candidates: Sequence[_Candidate], tally: _Tally) -> list[_Candidate]:
-    """Return what is left when of several outlines of one lesion the newest counts, else the larger."""
+def _merged(repeats: Sequence[_Candidate]) -> _Candidate:
+    """Return the newest of `repeats` that says where the lesion is, or the newest, drawn when the newest was.
+
+    Whoever draws an outline again confirms it: the date of the newest counts against other
+    outlines also where an older one says more about the place.
+    """
+    telling = [each for each in repeats if each.in_liver is not None]
+    return replace(
+        min(_newest(telling or repeats), key=lambda each: each.order),
+        drawn=max((each.drawn for each in _newest(repeats)), key=lambda drawn: drawn.moments),
+        sop_instance_uids=frozenset().union(*(each.sop_instance_uids for each in repeats)),
+        stated_tracking_uids=frozenset().union(*(each.stated_tracking_uids for each in repeats)),
+    )
+
+
+def _newest(candidates: Sequence[_Candidate]) -> Sequence[_Candidate]:
+    """Return those than which no other is newer; all where the dates contradict each other."""
+    return [
+        each for each in candidates if not any(other.drawn.is_newer_than(each.drawn) for other in candidates)
+    ] or candidates
+
+
+def _without_corrected(
+    candidates: Sequence[_Candidate], tally: _Tally
+) -> tuple[list[_Candidate], frozenset[int]]:
+    """Return what is left when of several outlines of one lesion the newest counts, else the larger.
+
+    The second are the places, among those left, of outlines that are in doubt.
+    """
     pairs = [
         (larger, smaller)
-        for place, larger in enumerate(candidates)
-        for smaller in candidates[place + 1 :]
-        if _are_of_one_lesion(larger, smaller)
+        for larger, one in enumerate(candidates)
+        for smaller in range(larger + 1, len(candidates))
+        if _are_of_one_lesion(one, candidates[smaller])
     ]
-    dropped: set[int] = set()
-    for larger, smaller in pairs:
-        is_newer = larger.drawn.is_newer_than(smaller.drawn)
-        if is_newer is not None:
-            dropped.add(id(smaller if is_newer else larger))
+    dropped = _replaced(candidates, pairs)
     tally.replaced += len(dropped)
+    doubtful: set[int] = set()
     for larger, smaller in pairs:
-        if id(larger) not in dropped and id(smaller) not in dropped:
-            dropped.add(id(smaller))
-            larger.is_in_doubt = True
+        if larger not in dropped and smaller not in dropped:
+            dropped.add(smaller)
+            doubtful.add(larger)
             tally.undecided += 1
-    return [each for each in candidates if id(each) not in dropped]
+    kept = [place for place in range(len(candidates)) if place not in dropped]
+    return [candidates[place] for place in kept], frozenset(
+        now for now, place in enumerate(kept) if place in doubtful
+    )
+
+
+def _replaced(candidates: Sequence[_Candidate], pairs: Iterable[tuple[int, int]]) -> set[int]:
+    """Return the places of those that a newer outline of the same lesion replaces."""
+    newer: dict[int, set[int]] = {}
+    for one, other in pairs:
+        is_newer = candidates[one].drawn.is_newer_than(candidates[other].drawn)
+        if is_newer is not None:
+            older, by = (other, one) if is_newer else (one, other)
+            newer.setdefault(older, set()).add(by)
+
+    def later(place: int) -> set[int]:
+        found: set[int] = set()
+        ahead = [place]
+        while ahead:
+            fresh = newer.get(ahead.pop(), set()) - found
+            found |= fresh
+            ahead.extend(fresh)
+        return found
+
+    # Dates of several kinds may go round in a circle; whoever is in it replaces no other of it.
+    return {older for older, those in newer.items() if any(older not in later(each) for each in those)}
 
 
 def _are_of_one_lesion(one: _Candidate, other: _Candidate) -> bool:
-    if one.sop_instance_uid == other.sop_instance_uid:
+    if one.sop_instance_uids & other.sop_instance_uids:
         return False  # whoever draws two in one object means two
-    first, second = one.outlined, other.outlined
-    if first.is_tracked and second.is_tracked and first.lesion.tracking_uid == second.lesion.tracking_uid:
+    if one.stated_tracking_uids & other.stated_tracking_uids:
         return True
     together = len(one.voxels) + len(other.voxels)
     if 2 * min(len(one.voxels), len(other.voxels)) < _SAME_LESION_DICE * together:
         return False  # not even if the smaller lay inside the larger
+    if one.voxels[-1] < other.voxels[0] or other.voxels[-1] < one.voxels[0]:
+        return False
     shared = np.intersect1d(one.voxels, other.voxels, assume_unique=True)
     return 2 * len(shared) >= _SAME_LESION_DICE * together
 
 
-def _with_own_tracking_uids(candidates: Iterable[_Candidate]) -> list[Lesion]:
-    """Return the lesions, each with a tracking UID of its own: the report needs to tell them apart."""
-    lesions: list[Lesion] = []
+def _with_own_tracking_uids(candidates: Iterable[_Candidate]) -> list[_Candidate]:
+    """Return `candidates`, each with a tracking UID of its own: the report needs to tell them apart."""
+    told_apart: list[_Candidate] = []
     for candidate in candidates:
-        lesion = candidate.outlined.lesion
-        if any(lesion.tracking_uid == other.tracking_uid for other in lesions):
-            source = lesion.source
-            again = derived_uid("lesion", source.sop_instance_uid, str(source.number))
-            lesion = replace(lesion, tracking_uid=again)
-        lesions.append(lesion)
-    return lesions
+        each = candidate
+        if any(each.tracking_uid == other.tracking_uid for other in told_apart):
+            again = derived_uid("lesion", each.source.sop_instance_uid, str(each.source.number))
+            each = replace(each, tracking_uid=again)
+        told_apart.append(each)
+    return told_apart
 
 
 def _notes(tally: _Tally) -> list[str]:

@@ -17,7 +17,11 @@ _COARSEST = 2.0
 """Times the images' spacing that a segment's may be along an axis; what is coarser is no outline of them."""
 _UNEVEN_STEPS = 0.05
 """By how much of a step a frame may miss the regular grid of its segment."""
+_SAME_SPACING = 0.05
+"""Of the images' slice spacing by which a segment's may differ; stated spacings are often rounded."""
 _DIRECTION_TOLERANCE = 1e-3
+_HALF_WAY = 1e-4
+"""Voxels of the segment's grid by which a centre may miss the middle between two and still be half-way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,6 +35,73 @@ class SegmentFrame:
     """Between rows, between columns."""
     slice_spacing_mm: float | None
     """As stated; None where only the distance of frames tells."""
+
+
+def spaced_otherwise(
+    masks: Sequence[NDArray[np.bool_]],
+    planes: Sequence[set[int]],
+    stated: Sequence[float | None],
+    geometry: Geometry,
+) -> tuple[dict[int, float | None], dict[int, int]]:
+    """Return the spacing of segments that is not the images', and the unexplained gaps in others, by place.
+
+    Though each of their frames lies on a slice of the images, it stands for more, or less, than that slice.
+
+    Parameters
+    ----------
+    masks
+        Of each segment on `geometry`, as its frames lie on the slices.
+    planes
+        The slices on which each segment has frames, empty ones too.
+    stated
+        Spacing Between Slices of each segment in mm, where stated.
+    """
+    otherwise: dict[int, float | None] = {}
+    skipped: dict[int, int] = {}
+    for place, mask in enumerate(masks):
+        spacing = _frame_spacing(planes[place], stated[place], geometry.spacing_mm[2])
+        used = np.flatnonzero(mask.any(axis=(1, 2)))
+        if not len(used):
+            continue
+        if spacing is not None and not _is_same_spacing(spacing, geometry.spacing_mm[2]):
+            otherwise[place] = spacing
+        elif spacing is None and len(used) <= used[-1] - used[0]:
+            skipped[place] = int(used[-1] - used[0] + 1 - len(used))
+    return otherwise, skipped
+
+
+def _frame_spacing(planes: set[int], stated: float | None, image_spacing: float) -> float | None:
+    """Return the distance in mm of the frames of a segment that all lie on slices of the images.
+
+    Parameters
+    ----------
+    planes
+        The slices of the images on which it has frames; empty frames may be missing (PS3.3 C.8.20.2).
+    stated
+        Its Spacing Between Slices, which counts unless its own frames contradict it.
+
+    Returns
+    -------
+    float or None
+        None where neither that nor an even step of three or more frames tells.
+    """
+    if stated and _is_same_spacing(stated, image_spacing):
+        return stated
+    steps = np.diff(sorted(planes))
+    if stated:
+        frames = steps * image_spacing / stated
+        if (
+            np.abs(frames - np.rint(frames)).max(initial=0.0) <= _SAME_SPACING
+            and (np.rint(frames) >= 1).all()
+        ):
+            return stated
+    # Two frames have an even step always, as have two specks.
+    return float(steps[0]) * image_spacing if len(steps) > 1 and (steps == steps[0]).all() else None
+
+
+def _is_same_spacing(spacing: float, image_spacing: float) -> bool:
+    """Whether the slices of a segment are as far apart as the images', both in mm."""
+    return abs(spacing - image_spacing) <= _SAME_SPACING * image_spacing
 
 
 def resampled(frames: Sequence[SegmentFrame], geometry: Geometry) -> NDArray[np.bool_]:
@@ -55,7 +126,9 @@ def resampled(frames: Sequence[SegmentFrame], geometry: Geometry) -> NDArray[np.
     high = np.minimum(np.ceil(index.max(axis=0) + reach) + 1, extent).astype(int)
     around = tuple(slice(int(start), int(end)) for start, end in zip(low[::-1], high[::-1], strict=True))
     places = np.argwhere(np.ones([each.stop - each.start for each in around], dtype=np.bool_)) + low[::-1]
-    nearest = np.rint(grid_index(_centres(places, geometry), own)).astype(int)[:, ::-1]
+    # A centre half-way between two voxels goes to the same side throughout: by `rint`, which goes to the even
+    # one, or by errors of rounding, some slices would grow and others shrink.
+    nearest = np.floor(grid_index(_centres(places, geometry), own) + 0.5 + _HALF_WAY).astype(int)[:, ::-1]
     is_on_grid = ((nearest >= 0) & (nearest < np.asarray(own.shape))).all(axis=1)
     mask = np.zeros(geometry.shape, dtype=np.bool_)
     hit = places[is_on_grid][voxels[tuple(nearest[is_on_grid].T)]]

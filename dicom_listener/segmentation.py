@@ -40,7 +40,7 @@ from dicom_listener.outline import (
     drawn_at,
     referenced_images,
 )
-from dicom_listener.regrid import SegmentFrame, resampled
+from dicom_listener.regrid import SegmentFrame, resampled, spaced_otherwise
 from model.domain import Geometry, Lesion, OutlineSource, RejectionReason, derived_uid
 from model.errors import RejectedStudy
 
@@ -125,11 +125,16 @@ def read_lesions(
             )
         outlined = [each for each in _segments(segmentation) if each.is_lesion(rule)]
         segments = _largest(segmentation, outlined)
-        masks, elsewhere = _masks(segmentation, [each.number for each in segments], geometry)
+        masks, elsewhere, skipped = _masks(segmentation, [each.number for each in segments], geometry)
         notes = [
             f"lesion segment {segments[place].number} was drawn on another grid, and was carried over to the"
             " images by nearest neighbour"
             for place in elsewhere
+        ]
+        notes += [
+            f"lesion segment {segments[place].number} has no voxel on {count} slices between its first and"
+            " last, and states no spacing of its frames that explains it"
+            for place, count in skipped.items()
         ]
         notes += [
             f"lesion segment {segment.number} is empty"
@@ -234,32 +239,54 @@ def _require_frames(segmentation: hd.seg.Segmentation) -> None:
 
 def _masks(
     segmentation: hd.seg.Segmentation, segment_numbers: Sequence[int], geometry: Geometry
-) -> tuple[list[NDArray[np.bool_]], list[int]]:
-    """Return one mask on `geometry` for each of `segment_numbers`, and which of them were on another grid."""
+) -> tuple[list[NDArray[np.bool_]], list[int], dict[int, int]]:
+    """Return one mask on `geometry` for each of `segment_numbers`, and which of them were on another grid.
+
+    The last is of how many slices between the first and the last of a segment nothing is known.
+    """
     _require_frames(segmentation)
     masks = [np.zeros(geometry.shape, dtype=np.bool_) for _ in segment_numbers]
-    elsewhere: dict[int, None] = {}
+    elsewhere: dict[int, float | None] = {}  # and the spacing of its frames, where that is what tells
+    planes: list[set[int]] = [set() for _ in segment_numbers]
+    stated: list[float | None] = [None for _ in segment_numbers]
     for frame_number, groups in _functional_groups(segmentation):
         wanted = _segments_of_frame(segmentation, groups, segment_numbers)
         if not wanted:
             continue
         stored = segmentation.get_stored_frame(frame_number)
+        corner = _place(stored.shape, groups, geometry)
         for place in wanted:
+            stated[place] = stated[place] or _stated_spacing(groups)
+            if corner is not None:
+                planes[place].add(corner[0])  # of an empty frame too: it says that nothing is there
             inside = _inside(segmentation, stored, segment_numbers[place])
             if not inside.any():
                 continue
-            corner = _place(inside.shape, groups, geometry)
             if corner is None:
                 elsewhere[place] = None
             elif place not in elsewhere:
                 _put(masks[place], inside, corner)
-    for place in elsewhere:
-        masks[place] = resampled(list(_frames_of(segmentation, segment_numbers[place])), geometry)
-    return masks, list(elsewhere)
+    coarser, skipped = spaced_otherwise(masks, planes, stated, geometry)
+    elsewhere = coarser | elsewhere
+    for place, spacing in elsewhere.items():
+        frames = list(_frames_of(segmentation, segment_numbers[place], spacing))
+        masks[place] = resampled(frames, geometry)
+    return (
+        masks,
+        list(elsewhere),
+        {place: count for place, count in skipped.items() if place not in elsewhere},
+    )
 
 
-def _frames_of(segmentation: hd.seg.Segmentation, segment_number: int) -> Iterator[SegmentFrame]:
-    """Yield the frames that hold pixels of the segment, where they lie."""
+def _stated_spacing(groups: Sequence[Dataset]) -> float | None:
+    found = number(_macro(groups, "PixelMeasuresSequence"), "SpacingBetweenSlices")
+    return found if found and found > 0 else None
+
+
+def _frames_of(
+    segmentation: hd.seg.Segmentation, segment_number: int, slice_spacing_mm: float | None
+) -> Iterator[SegmentFrame]:
+    """Yield the frames that hold pixels of the segment, and where; their spacing is else the stated one."""
     for frame_number, groups in _functional_groups(segmentation):
         if not _segments_of_frame(segmentation, groups, [segment_number]):
             continue
@@ -271,7 +298,7 @@ def _frames_of(segmentation: hd.seg.Segmentation, segment_number: int) -> Iterat
                 position_mm=position,
                 orientation=orientation,
                 pixel_spacing_mm=spacing,
-                slice_spacing_mm=number(_macro(groups, "PixelMeasuresSequence"), "SpacingBetweenSlices"),
+                slice_spacing_mm=slice_spacing_mm or _stated_spacing(groups),
             )
 
 

@@ -218,7 +218,8 @@ def test_segmentations_of_highdicom_are_read(cases, name, fraction):
     normal = np.cross(*orientation)
     places = sorted(set(positions), key=lambda each: np.dot(each, normal))
     spacing = [float(each) for each in group.PixelMeasuresSequence[0].PixelSpacing]
-    between = float(np.dot(np.subtract(places[-1], places[0]), normal)) / max(len(places) - 1, 1) or 1.0
+    measured = float(np.dot(np.subtract(places[-1], places[0]), normal)) / max(len(places) - 1, 1)
+    between = measured or float(group.PixelMeasuresSequence[0].SpacingBetweenSlices)
     geometry = Geometry(
         shape=(len(places), seg.Rows, seg.Columns),
         spacing_mm=(spacing[1], spacing[0], between),

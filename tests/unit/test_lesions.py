@@ -2,6 +2,7 @@
 """Several outlines of one lesion are one lesion: the newest counts, and what cannot be decided is said."""
 
 from dataclasses import replace
+from itertools import permutations, product
 
 import pytest
 
@@ -149,6 +150,86 @@ def test_of_equal_outlines_the_newer_word_on_the_place_counts(study, limits, edi
 
     assert len(measured.lesions) == 1
     assert measured.liver_stated is not kidney_is_newer
+
+
+def add_dated(study, edit, mask, *, number, place=True, **dates):
+    """Write an outline with the SOP Instance UID of `number`, by which objects are put in order."""
+    path = study.add_segmentation(mask)
+
+    def change(ds):
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.9.{number}"
+        ds.update(dates)
+        segment = ds.SegmentSequence[0]
+        del segment.TrackingUID, segment.TrackingID
+        if not place:
+            del segment.AnatomicRegionSequence
+
+    edit(path, change)
+    return path
+
+
+@pytest.mark.parametrize("order", list(permutations(range(1, 4))))
+def test_the_order_of_three_outlines_of_one_lesion_does_not_matter(study, box, limits, edit, *, order):
+    undated = {"ContentDate": "", "SeriesDate": "", "InstanceCreationDate": ""}
+    large, middle, small = (box(x=slice(12, end)) for end in (32, 28, 24))
+    # The middle one says nothing of its date; it replaces none, and none replaces it.
+    add_dated(study, edit, large, number=order[0], ContentDate="20260201")
+    add_dated(study, edit, middle, number=order[1], **undated)
+    add_dated(study, edit, small, number=order[2], ContentDate="20260301")
+
+    measured = measure(study, limits)
+
+    assert voxels(measured) == [6 * 20 * 16]
+    assert (measured.left_out, measured.index_in_doubt) == (0, True)
+
+
+@pytest.mark.parametrize("order", list(permutations(range(1, 4))))
+def test_an_outline_that_a_newer_one_replaces_brings_no_doubt(study, box, limits, edit, *, order):
+    # Large and middle differ on one day without a time; the small one is newer than both.
+    same_day = {"ContentDate": "20260201", "ContentTime": "", "SeriesDate": "", "InstanceCreationDate": ""}
+    for number, end in zip(order[:2], (32, 28), strict=True):
+        add_dated(study, edit, box(x=slice(12, end)), number=number, **same_day)
+    add_dated(study, edit, box(x=slice(12, 24)), number=order[2], ContentDate="20260301")
+
+    measured = measure(study, limits)
+
+    assert voxels(measured) == [6 * 20 * 12]
+    assert (measured.left_out, measured.index_in_doubt) == (0, False)
+    assert measured.notes == ("2 outlines were replaced by a newer outline of the same lesion",)
+
+
+@pytest.mark.parametrize("places", list(product([True, False], repeat=2)))
+@pytest.mark.parametrize("order", list(permutations(range(1, 4))))
+def test_an_outline_that_is_drawn_again_replaces_what_was_drawn_between(
+    study, box, limits, edit, *, order, places
+):
+    first, again = places
+    add_dated(study, edit, box(), number=order[0], place=first, ContentDate="20260101")
+    add_dated(study, edit, box(x=slice(12, 28)), number=order[1], ContentDate="20260201")
+    add_dated(study, edit, box(), number=order[2], place=again, ContentDate="20260301")
+
+    measured = measure(study, limits)
+
+    assert voxels(measured) == [6 * 20 * 20]
+    assert measured.index_in_doubt is False
+    # The newest that says where the lesion is, else the newest.
+    source = order[0] if first and not again else order[2]
+    assert measured.lesions[0].source.sop_instance_uid == f"1.2.9.{source}"
+
+
+def test_outlines_whose_dates_go_round_in_a_circle_leave_one_in_doubt(study, box, limits, edit):
+    dates = [
+        {"ContentDate": "20260103", "SeriesDate": "20260101"},
+        {"ContentDate": "20260102", "SeriesDate": "20260103"},
+        {"ContentDate": "", "SeriesDate": "20260102"},
+    ]
+    for number, (end, values) in enumerate(zip((32, 28, 24), dates, strict=True), start=1):
+        add_dated(study, edit, box(x=slice(12, end)), number=number, **values)
+
+    measured = measure(study, limits)
+
+    assert voxels(measured) == [6 * 20 * 20]
+    assert measured.index_in_doubt is True
 
 
 def test_an_outline_on_another_frame_of_reference_is_left_out_and_puts_the_index_lesion_in_doubt(

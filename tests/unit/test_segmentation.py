@@ -332,6 +332,78 @@ def test_a_sparse_segmentation_on_another_grid_keeps_its_gaps(study, box, rule, 
     np.testing.assert_array_equal(lesion.mask, mask)
 
 
+def without_spacing(ds):
+    del ds.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SpacingBetweenSlices
+
+
+@pytest.mark.parametrize("change", [shared(SpacingBetweenSlices="5.0"), without_spacing])
+def test_a_coarser_segmentation_whose_frames_lie_on_slices_has_no_gaps(study, box, rule, edit, change):
+    mask = box(z=slice(1, 10, 2))
+    path = study.add_segmentation(mask)
+    edit(path, change)
+
+    found = read(path, rule)
+
+    # Five frames of 5 mm are ten slices of 2.5 mm.
+    np.testing.assert_array_equal(found.lesions[0].lesion.mask, box(z=slice(0, 10)))
+    assert found.notes == (
+        "lesion segment 1 was drawn on another grid, and was carried over to the images by nearest neighbour",
+    )
+
+
+def test_a_much_coarser_segmentation_is_rejected_though_its_frames_lie_on_slices(study, box, rule, edit):
+    path = study.add_segmentation(box(z=slice(1, 11, 3)))
+    edit(path, shared(SpacingBetweenSlices="7.5"))
+
+    with pytest.raises(RejectedStudy, match=r"3\.0 times as coarse"):
+        lesions_of(path, rule)
+
+
+@pytest.mark.parametrize(
+    ("planes", "change", "notes"),
+    [
+        ([1, 3, 5, 7, 9], shared(SpacingBetweenSlices="2.49"), False),  # empty frames were left out
+        ([1, 2, 3, 4], shared(SpacingBetweenSlices="5.0"), False),  # its own frames contradict it
+        ([1, 2, 3, 6], shared(SpacingBetweenSlices="5.0"), True),
+        ([1, 2, 3, 6], without_spacing, True),
+        ([3, 6], without_spacing, True),
+        ([3, 4], without_spacing, False),
+    ],
+)
+def test_a_gap_that_no_spacing_explains_is_told(study, box, rule, edit, *, planes, change, notes):
+    mask = box(z=planes)
+    path = study.add_segmentation(mask)
+    edit(path, change)
+
+    found = read(path, rule)
+
+    np.testing.assert_array_equal(found.lesions[0].lesion.mask, mask)
+    told = (
+        "lesion segment 1 has no voxel on 2 slices between its first and last, and states no spacing of its"
+        " frames that explains it"
+    )
+    assert found.notes == ((told,) if notes else ())
+
+
+def test_empty_frames_tell_that_nothing_is_between_two_others(study, box, rule, edit):
+    mask = box(z=slice(1, 10))
+    path = study.add_segmentation(mask)
+
+    def empty_every_other(ds):
+        without_spacing(ds)
+        pixels = ds.pixel_array.copy()
+        pixels[1::2] = 0
+        packed = np.packbits(pixels.ravel(), bitorder="little").tobytes()
+        ds.PixelData = packed + b"\0" * (len(packed) % 2)
+
+    edit(path, empty_every_other)
+
+    found = read(path, rule)
+
+    np.testing.assert_array_equal(found.lesions[0].lesion.mask, box(z=slice(1, 10, 2)))
+    assert found.notes == ()
+
+
 def test_a_segmentation_of_a_part_of_the_grid_lies_where_it_says(study, box, rule, edit):
     path = study.add_segmentation()
     edit(path, shift(0.8 * 2, -0.9 * 3, 2.5))
