@@ -3,13 +3,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from typing import Any
 
 from fhir_gateway.parsing import day_of, reference_to
-from fhir_gateway.terminology import Finding, finding, words_of
+from fhir_gateway.terminology import (
+    ICD10,
+    ICD10_CM,
+    ICD10_GM,
+    Finding,
+    codes,
+    finding,
+    is_ambiguous,
+    words_of,
+)
 from model.patient_facts import Diagnosis, DiagnosisStatus, OtherCancer, Source
 
 _VERIFICATION_SYSTEM = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
@@ -40,6 +50,9 @@ class _Standing(StrEnum):
 
 _IN_DOUBT = (_Standing.UNVERIFIED, _Standing.DOUBTFUL)
 
+_TIME_ZONE_TOLERANCE = timedelta(days=1)
+"""A day is as written, in whatever time zone, so that tomorrow may be now."""
+
 
 def _standing(condition: Any) -> _Standing:
     """Return how `condition` stands.
@@ -54,19 +67,23 @@ def _standing(condition: Any) -> _Standing:
         return _Standing.ERROR
     if verification == "refuted":
         return _Standing.REFUTED
-    clinical = _status(condition.clinicalStatus, _CLINICAL_SYSTEM, _CLINICALS)
+    clinical = _clinical(condition)
     abated = any(getattr(condition, element) is not None for element in _ABATED)
     if _UNKNOWN in (verification, clinical) or (abated and clinical in _ACTIVE):
         return _Standing.DOUBTFUL  # con-4: what has abated is not active
     if (clinical is not None and clinical not in _ACTIVE) or (clinical is None and abated):
         return _Standing.INACTIVE
-    if verification == "confirmed":
-        return _Standing.CONFIRMED
-    return _Standing.UNSTATED if verification is None else _Standing.UNVERIFIED
+    if verification in _UNVERIFIED or is_ambiguous(condition.code):
+        return _Standing.UNVERIFIED
+    return _Standing.UNSTATED if verification is None else _Standing.CONFIRMED
 
 
 def _verification(condition: Any) -> str | None:
     return _status(condition.verificationStatus, _VERIFICATION_SYSTEM, _VERIFICATIONS)
+
+
+def _clinical(condition: Any) -> str | None:
+    return _status(condition.clinicalStatus, _CLINICAL_SYSTEM, _CLINICALS)
 
 
 def _status(concept: Any, system: str, known: frozenset[str]) -> str | None:
@@ -92,13 +109,25 @@ def _day(condition: Any) -> date | None:
     return max(days, default=None)
 
 
-def hcc(conditions: Iterable[Any]) -> Diagnosis:
-    """Return the diagnosis of hepatocellular carcinoma over all its entries."""
+def doubt(condition: Any, *, otherwise: str = "it is recorded, and not as confirmed") -> str:
+    """Return why `condition` is not relied upon: for its code, or `otherwise` for its status."""
+    if is_ambiguous(condition.code):
+        return "its code has another meaning in another modification of ICD-10"
+    return otherwise
+
+
+def hcc(conditions: Iterable[Any], *, today: date) -> Diagnosis:
+    """Return the diagnosis of hepatocellular carcinoma over all its entries.
+
+    A missing clinical status is not read as active where another entry, which is not certainly older,
+    says that the disease is no longer active.
+    """
     by_standing: dict[_Standing, list[Any]] = {}
     for condition in conditions:
         if finding(condition.code) is Finding.HCC:
             by_standing.setdefault(_standing(condition), []).append(condition)
     refuted = by_standing.get(_Standing.REFUTED, [])
+    inactive = by_standing.get(_Standing.INACTIVE, [])
     for standing, status in (
         (_Standing.CONFIRMED, DiagnosisStatus.CONFIRMED),
         (_Standing.UNSTATED, DiagnosisStatus.UNSTATED),
@@ -107,41 +136,76 @@ def hcc(conditions: Iterable[Any]) -> Diagnosis:
     ):
         entries = by_standing.get(standing)
         if entries:
-            if refuted and not _all_later(entries, refuted):
+            if refuted and not _all_later(entries, refuted, today=today):
                 return _diagnosis(DiagnosisStatus.CONFLICTING, entries + refuted)
+            if (
+                standing is _Standing.CONFIRMED
+                and inactive
+                and all(_clinical(each) is None for each in entries)
+                and not _all_later(entries, inactive, today=today)
+            ):
+                return _diagnosis(DiagnosisStatus.UNCLEAR, entries + inactive)
             return _diagnosis(status, entries)
-    if inactive := by_standing.get(_Standing.INACTIVE):
+    if inactive:
         return _diagnosis(DiagnosisStatus.INACTIVE, inactive)
     if refuted:
         return _diagnosis(DiagnosisStatus.REFUTED, refuted)
     return Diagnosis(status=DiagnosisStatus.ABSENT)
 
 
-def _all_later(entries: Iterable[Any], refuted: Iterable[Any]) -> bool:
-    """Whether the newest of `entries` was recorded after every refutation, all dates being known."""
-    days = [day for entry in entries if (day := _day(entry)) is not None]
-    refutations = [_day(each) for each in refuted]
-    return bool(days) and all(day is not None and day < max(days) for day in refutations)
+def _all_later(entries: Iterable[Any], others: Iterable[Any], *, today: date) -> bool:
+    """Whether the newest of `entries` was recorded after each of `others`, all dates being known.
+
+    A day in the future must be wrong and makes no entry the newer one.
+    """
+    latest = today + _TIME_ZONE_TOLERANCE
+    days = [day for entry in entries if (day := _day(entry)) is not None and day <= latest]
+    return bool(days) and all((day := _day(each)) is not None and day < max(days) for each in others)
 
 
 def _diagnosis(status: DiagnosisStatus, entries: Iterable[Any]) -> Diagnosis:
     return Diagnosis(status=status, sources=tuple(source(entry) for entry in entries))
 
 
-def other_cancers(conditions: Iterable[Any]) -> tuple[OtherCancer, ...]:
+def other_cancers(conditions: Iterable[Any], *, today: date) -> tuple[OtherCancer, ...]:
     """Return active malignancies of the liver under other codes.
 
     An unspecified liver cancer beside a confirmed hepatocellular carcinoma is the same disease in
     broader words and is left out.
     """
     conditions = tuple(conditions)
-    broad_is_same = hcc(conditions).status is DiagnosisStatus.CONFIRMED
+    broad_is_same = hcc(conditions, today=today).status is DiagnosisStatus.CONFIRMED
     return tuple(
         OtherCancer(meaning=meaning.value, text=words_of(condition.code), source=source(condition))
         for condition in conditions
         if (meaning := finding(condition.code)) in _OTHER_CANCERS
         and _standing(condition) in (_Standing.CONFIRMED, _Standing.UNSTATED, *_IN_DOUBT)
         and not (broad_is_same and meaning is Finding.LIVER_CANCER_UNSPECIFIED)
+    )
+
+
+_ELSEWHERE = re.compile(r"C(0\d|1\d|2[013-6]|3\d|4[013]|4[5-9]|5[0-8]|6\d|7[0-5])(\.[0-9A-Z]+)?")
+"""ICD-10: primary solid cancers, C22 (liver) and C44 (skin, other than melanoma) left out."""
+
+
+def cancers_elsewhere(conditions: Iterable[Any]) -> tuple[OtherCancer, ...]:
+    """Return active primary cancers of other organs; none beside a cancer of the liver of unknown kind."""
+    active = [
+        condition
+        for condition in conditions
+        if _standing(condition) in (_Standing.CONFIRMED, _Standing.UNSTATED)
+    ]
+    if any(finding(condition.code) is Finding.LIVER_CANCER_UNSPECIFIED for condition in active):
+        return ()
+    return tuple(
+        OtherCancer(
+            meaning="cancer of another organ", text=words_of(condition.code), source=source(condition)
+        )
+        for condition in active
+        if any(
+            system in (ICD10, ICD10_CM, ICD10_GM) and _ELSEWHERE.fullmatch(code.upper())
+            for system, code in codes(condition.code)
+        )
     )
 
 

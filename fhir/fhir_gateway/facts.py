@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from fhir_gateway import diagnoses
 from fhir_gateway.laboratory import laboratory_facts
-from fhir_gateway.medications import MedicationList, contained_in, medication_list
+from fhir_gateway.medications import MedicationList, contained_in, medication_list, medications_in
 from fhir_gateway.observations import Entry
 from fhir_gateway.parsing import (
     Belonging,
@@ -19,13 +19,14 @@ from fhir_gateway.parsing import (
     Whose,
     parse,
     parse_envelope,
+    readable_code,
     reference_to,
 )
 from fhir_gateway.prefetch import Prefetched, read_prefetch
 from fhir_gateway.signs import sign_fact
-from fhir_gateway.terminology import Finding
+from fhir_gateway.terminology import Finding, analyte, finding
 from fhir_gateway.units import UnitConverter
-from model.patient_facts import PatientFacts, SignGrade, Unused
+from model.patient_facts import Diagnosis, DiagnosisStatus, PatientFacts, SignFact, SignGrade, Unused
 
 LIVER_FUNCTION_WINDOW = timedelta(days=28)
 """Clinical reference 1.12: parts of Child-Pugh, 14 days at best, 28 at most."""
@@ -49,10 +50,16 @@ class _Read:
     unreadable: Mapping[str, int]
     not_own: Mapping[str, int]
     """What names another patient, or nobody, or somebody who may be this patient."""
+    hidden: frozenset[Finding | None]
+    """What the unreadable Conditions are about; None where even their code cannot be read."""
 
     def is_whole(self, kind: str) -> bool:
         """Whether every resource of `kind` that came could be used."""
         return not self.unreadable.get(kind) and not self.not_own.get(kind)
+
+    def may_hide(self, *meanings: Finding) -> bool:
+        """Whether an unreadable Condition may be about one of `meanings`."""
+        return None in self.hidden or not self.hidden.isdisjoint(meanings)
 
 
 def patient_facts(
@@ -86,11 +93,29 @@ def patient_facts(
     read = _read(prefetched, Whose(patient_id=patient_id, fhir_base=fhir_base))
 
     labs, unused_labs = laboratory_facts(read.observations, now=now, window=window, converter=converter)
+    if "laboratory" in prefetched.incomplete:
+        unused_labs += tuple(
+            Unused(name=lab.analyte.value, reason=_LIST_NOT_WHOLE, source=lab.source) for lab in labs
+        )
+        labs = ()
     ascites, unused_ascites = sign_fact(
         Finding.ASCITES, read.conditions, read.observations, now=now, window=window
     )
     encephalopathy, unused_encephalopathy = sign_fact(
         Finding.ENCEPHALOPATHY, read.conditions, read.observations, now=now, window=window
+    )
+    conditions_whole = prefetched.is_whole("conditions") and not read.not_own.get("Condition")
+    ascites, ascites_left = _certain_sign(
+        Finding.ASCITES,
+        ascites,
+        findings_whole="findings" not in prefetched.incomplete,
+        conditions_whole=(conditions_whole and not read.may_hide(Finding.ASCITES, Finding.MALIGNANT_ASCITES)),
+    )
+    encephalopathy, encephalopathy_left = _certain_sign(
+        Finding.ENCEPHALOPATHY,
+        encephalopathy,
+        findings_whole="findings" not in prefetched.incomplete,
+        conditions_whole=conditions_whole and not read.may_hide(Finding.ENCEPHALOPATHY),
     )
     malignant = (
         *diagnoses.present(Finding.MALIGNANT_ASCITES, read.conditions),
@@ -103,11 +128,16 @@ def patient_facts(
         *diagnoses.present(Finding.CHOLESTATIC, read.conditions),
         *diagnoses.in_doubt(Finding.CHOLESTATIC, read.conditions),
     )
-    medications = medication_list(read.requests, read.medications)
+    medications = medication_list(
+        read.requests,
+        {**read.medications, **medications_in(prefetch.get("medications"))},
+        fhir_base=fhir_base,
+    )
 
     return PatientFacts(
-        hcc=diagnoses.hcc(read.conditions),
-        other_cancers=diagnoses.other_cancers(read.conditions),
+        hcc=_certain_diagnosis(diagnoses.hcc(read.conditions, today=now.date()), read),
+        other_cancers=diagnoses.other_cancers(read.conditions, today=now.date()),
+        cancers_elsewhere=diagnoses.cancers_elsewhere(read.conditions),
         labs=labs,
         ascites=ascites,
         encephalopathy=encephalopathy,
@@ -121,16 +151,51 @@ def patient_facts(
         unused=(
             *unused_labs,
             *unused_ascites,
+            *ascites_left,
             *unused_encephalopathy,
+            *encephalopathy_left,
             *_unused("malignant ascites", "it is no sign of liver function", malignant),
-            *(
-                ()
-                if cholestatic
-                else _unused("cholestatic liver disease", "it is not confirmed", perhaps_cholestatic)
-            ),
+            *(() if cholestatic else _not_confirmed("cholestatic liver disease", perhaps_cholestatic)),
         ),
         conditions_complete=prefetched.is_whole("conditions") and read.is_whole("Condition"),
         gaps=_gaps(prefetched, read, medications),
+    )
+
+
+_LIST_NOT_WHOLE = "not all of the list came, so that a newer one may be missing"
+
+
+def _certain_diagnosis(diagnosis: Diagnosis, read: _Read) -> Diagnosis:
+    """Return `diagnosis`, unclear where an entry that cannot be read may refute or end it."""
+    if diagnosis.status is DiagnosisStatus.CONFIRMED and read.may_hide(Finding.HCC):
+        return replace(diagnosis, status=DiagnosisStatus.UNCLEAR)
+    return diagnosis
+
+
+def _certain_sign(
+    sign: Finding, fact: SignFact | None, *, findings_whole: bool, conditions_whole: bool
+) -> tuple[SignFact | None, tuple[Unused, ...]]:
+    """Return what stays of `fact` where a graver, better or newer statement may be among what is missing."""
+    if fact is None or (findings_whole and conditions_whole):
+        return fact, ()
+    observed = fact.source.reference.startswith("Observation")
+    if observed and not findings_whole:
+        return None, (Unused(name=sign.value, reason=_LIST_NOT_WHOLE, source=fact.source),)
+    if fact.grade is SignGrade.NONE:
+        reason = "not all conditions could be read, and one of them may say otherwise"
+        return None, (Unused(name=sign.value, reason=reason, source=fact.source),)
+    # That it is there stays true; how grave it is may stand in what is missing.
+    return replace(fact, grade=fact.grade if fact.grade is SignGrade.SEVERE else SignGrade.PRESENT), ()
+
+
+def _not_confirmed(name: str, conditions: tuple[Any, ...]) -> tuple[Unused, ...]:
+    return tuple(
+        Unused(
+            name=name,
+            reason=diagnoses.doubt(each, otherwise="it is not confirmed"),
+            source=diagnoses.source(each),
+        )
+        for each in conditions
     )
 
 
@@ -145,6 +210,7 @@ def _read(prefetched: Prefetched, whose: Whose) -> _Read:
     included: dict[str, Any] = {}
     unreadable: Counter[str] = Counter()
     not_own: Counter[str] = Counter()
+    hidden: set[Finding | None] = set()
     for kind, resource in _of_our_kinds(prefetched.resources):
         try:
             parsed = parse(resource)
@@ -152,6 +218,7 @@ def _read(prefetched: Prefetched, whose: Whose) -> _Read:
             unreadable[kind] += 1
             if kind == "Observation":
                 observations += _envelope(resource, whose)
+            hidden |= _hidden(kind, resource)
             continue
         if kind == "Medication":
             included[reference_to(parsed, kind)] = parsed
@@ -172,6 +239,7 @@ def _read(prefetched: Prefetched, whose: Whose) -> _Read:
         medications=included,
         unreadable=unreadable,
         not_own=not_own,
+        hidden=frozenset(hidden),
     )
 
 
@@ -198,6 +266,15 @@ def _entry(observation: Any, belonging: Belonging) -> tuple[Entry, ...]:
 _NOT_SAID_TO_BE_THEIRS = "it is not said for certain to be this patient's"
 
 
+def _hidden(kind: str, resource: Any) -> frozenset[Finding | None]:
+    """Return what a resource that cannot be read says of diagnoses, as `_Read.hidden` has it."""
+    if kind != "Condition":
+        return frozenset()
+    code, whole = readable_code(resource)
+    meaning = finding(code)
+    return frozenset() if meaning is None and whole else frozenset({meaning})
+
+
 def _envelope(resource: Mapping[str, Any], whose: Whose) -> tuple[Entry, ...]:
     """Return what of a broken Observation could be read, unless it is certainly of somebody else."""
     try:
@@ -206,7 +283,15 @@ def _envelope(resource: Mapping[str, Any], whose: Whose) -> tuple[Entry, ...]:
         return ()
     if whose.owns(envelope) is Belonging.FOREIGN:
         return ()
-    return (Entry(observation=envelope, problem="it could not be read"),)
+    code, whole = readable_code(resource)
+    means_nothing = analyte(code) is None and finding(code) is None
+    return (
+        Entry(
+            observation=envelope,
+            problem="it could not be read",
+            on_anything=means_nothing and not whole,
+        ),
+    )
 
 
 def _gaps(prefetched: Prefetched, read: _Read, medications: MedicationList) -> tuple[str, ...]:

@@ -25,11 +25,17 @@ def laboratory_facts(
     entries: Iterable[Entry], *, now: datetime, window: timedelta, converter: UnitConverter
 ) -> tuple[tuple[LabFact, ...], tuple[Unused, ...]]:
     """Return the current values and what was not used, each with its reason."""
+    entries = tuple(entries)
     by_analyte: dict[Analyte, list[Statement[Quantity]]] = {}
     for entry in entries:
         name = analyte(entry.observation.code)
-        if name is not None and entry.observation.status != "entered-in-error":
+        if name is not None and not entry.on_anything and entry.observation.status != "entered-in-error":
             by_analyte.setdefault(name, []).append(_statement(entry, name, now, converter))
+
+    for entry in entries:
+        if entry.on_anything and entry.observation.status != "entered-in-error":
+            for name, statements in by_analyte.items():
+                statements.append(_statement(entry, name, now, converter))
 
     labs: list[LabFact] = []
     unused: list[Unused] = []

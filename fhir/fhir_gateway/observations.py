@@ -56,6 +56,8 @@ class Entry:
     observation: Any
     problem: str = ""
     """Why it cannot be relied upon whatever it states; '' when it can."""
+    on_anything: bool = False
+    """Whether its code cannot be read, so that it may state anything that is observed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
+from fhir.resources.R4B.codeableconcept import CodeableConcept
 from fhir.resources.R4B.condition import Condition
 from fhir.resources.R4B.medication import Medication
 from fhir.resources.R4B.medicationrequest import MedicationRequest
@@ -97,9 +98,11 @@ _ELEMENTS: Mapping[str, tuple[str, ...]] = {
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 """FHIR R4, data type id."""
 
+_EFFECTIVE = ("effectiveDateTime", "effectiveInstant", "effectivePeriod")
+
 _ENVELOPES: tuple[tuple[str, ...], ...] = (
     (*OBSERVATION_VALUES, "component", "dataAbsentReason"),
-    ("effectiveDateTime", "effectiveInstant", "effectivePeriod", "issued"),
+    (*_EFFECTIVE, "issued"),
 )
 """What of a broken Observation is dropped, one after the other, to learn what it is on and of when."""
 
@@ -162,7 +165,44 @@ def parse_envelope(observation: Mapping[str, Any]) -> Any:
             return parse(rest)
         except UnreadableResource as error:
             last = error
-    raise last
+    return _salvaged(observation, last)
+
+
+def _salvaged(observation: Mapping[str, Any], why: UnreadableResource) -> Any:
+    """Return the elements of a broken Observation that are valid each by itself, without its value."""
+    code, _ = readable_code(observation)
+    kept = {"resourceType": "Observation", "status": "unknown", "code": code.model_dump()}
+    times = [name for name in _EFFECTIVE if observation.get(name) is not None]
+    for name in ("id", "status", "subject", "focus", "issued", *(times if len(times) == 1 else ())):
+        if observation.get(name) is None:
+            continue
+        try:
+            parse(kept | {name: observation[name]})
+        except UnreadableResource:
+            continue
+        kept[name] = observation[name]
+    try:
+        return parse(kept)
+    except UnreadableResource:
+        raise why from None
+
+
+def readable_code(resource: Mapping[str, Any]) -> tuple[Any, bool]:
+    """Return what of the raw element `code` can be read, and whether that is all of it."""
+    code = resource.get("code")
+    codings = code.get("coding", []) if isinstance(code, Mapping) else None
+    if not isinstance(code, Mapping) or not isinstance(codings, list):
+        return CodeableConcept(text="not readable"), False
+    readable = []
+    for coding in codings:
+        pair = [coding.get(name) for name in ("system", "code")] if isinstance(coding, Mapping) else []
+        if pair and all(part is None or isinstance(part, str) for part in pair):
+            readable.append({name: part for name, part in zip(("system", "code"), pair, strict=True) if part})
+    whole = len(readable) == len(codings) and bool(codings or isinstance(code.get("text"), str))
+    try:
+        return CodeableConcept.model_validate({"coding": readable} if readable else {"text": "none"}), whole
+    except ValidationError:
+        return CodeableConcept(text="not readable"), False
 
 
 def _without(resource: Mapping[str, Any], places: Sequence[tuple[int | str, ...]]) -> dict[str, Any]:

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from fhir_gateway.terminology import ANALYTES, LOINC, SNOMED
@@ -33,7 +36,11 @@ REQUIRED = ("patient", "conditions")
 """Without these no useful card is possible, and the answer is 412."""
 
 _SORTED = frozenset({"laboratory", "findings"})
-"""Newest first and limited by us: a further page holds only older values."""
+"""Newest first and limited by us: a further page holds only older values, if the order was kept."""
+
+
+_COUNTED = re.compile(r"[0-9]{1,15}")
+"""A `meta.versionId` that counts; FHIR allows any other id, which has no order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +48,7 @@ class Prefetched:
     """The resources that came, and what did not."""
 
     resources: tuple[Any, ...]
-    """JSON as parsed, of any type; each resource once."""
+    """JSON as parsed, of any type; each resource once, or in every version of which none is known newer."""
     absent: frozenset[str]
     """Keys that the client did not send, or sent an error for."""
     incomplete: frozenset[str]
@@ -80,15 +87,58 @@ def read_prefetch(prefetch: Mapping[str, Any]) -> Prefetched:
 
 
 def _each_once(resources: Iterable[Any]) -> tuple[Any, ...]:
-    seen: set[tuple[str, str]] = set()
-    once = []
+    """Return each resource in its newest version; versions that cannot be ordered are all kept.
+
+    Then they contradict each other in the open, where choosing one would hide it.
+    """
+    once: list[Any] = []
+    places: dict[tuple[str, str], list[int]] = {}
     for resource in resources:
         identity = _identity(resource)
-        if identity not in seen:
+        held = places.setdefault(identity, []) if identity is not None else []
+        for place in held:
+            if _content(resource) == _content(once[place]) or _is_newer(once[place], resource):
+                break
+            if _is_newer(resource, once[place]):
+                once[place] = resource
+                break
+        else:
+            held.append(len(once))
             once.append(resource)
-        if identity is not None:
-            seen.add(identity)
     return tuple(once)
+
+
+def _content(resource: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in resource.items() if name != "meta"}
+
+
+def _is_newer(resource: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether version number and time of change, as far as both resources have them, say so."""
+    mine, theirs = _version(resource), _version(other)
+    orders = [
+        (one > two) - (one < two)
+        for one, two in zip(mine, theirs, strict=True)
+        if one is not None and two is not None
+    ]
+    return 1 in orders and -1 not in orders
+
+
+def _version(resource: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    meta = resource.get("meta")
+    if not isinstance(meta, Mapping):
+        return None, None
+    number, changed = meta.get("versionId"), _instant(meta.get("lastUpdated"))
+    counted = isinstance(number, str) and _COUNTED.fullmatch(number)
+    return float(counted[0]) if counted else None, changed.timestamp() if changed else None
+
+
+def _instant(moment: Any) -> datetime | None:
+    """Return a FHIR dateTime with its time zone; None for a day, and for what is no time."""
+    try:
+        instant = datetime.fromisoformat(moment)
+    except (TypeError, ValueError):
+        return None
+    return instant.astimezone(UTC) if instant.tzinfo else None
 
 
 def _identity(resource: Any) -> tuple[str, str] | None:
@@ -114,10 +164,32 @@ def _is_whole(bundle: Mapping[str, Any], entries: Sequence[Any], *, sorted_by_us
     if not entries and not _has_next_page(bundle):
         # An answer that found nothing says so; an object without any of this is no answer.
         return total == 0 if "total" in bundle else bundle.get("type") == "searchset"
-    if sorted_by_us:
-        return True
     more_found = isinstance(total, int) and total > len(entries)
-    return not more_found and not _has_next_page(bundle)
+    if not more_found and not _has_next_page(bundle):
+        return True
+    return sorted_by_us and _is_newest_first(entries)
+
+
+def _is_newest_first(entries: Sequence[Any]) -> bool:
+    """Whether the server kept the order that we asked for, as far as the entries name their time."""
+    times = [time for each in entries if (time := _time_of(each))]
+    return not any(_is_later(later, earlier) for earlier, later in itertools.pairwise(times))
+
+
+def _time_of(observation: Mapping[str, Any]) -> str:
+    period = observation.get("effectivePeriod")
+    start = period.get("start") if isinstance(period, Mapping) else None
+    time = observation.get("effectiveDateTime") or observation.get("effectiveInstant") or start
+    return time if isinstance(time, str) else ""
+
+
+def _is_later(time: str, other: str) -> bool:
+    """Whether `time` is certainly after `other`, both as FHIR writes them and as precise as they are."""
+    one, two = _instant(time), _instant(other)
+    if one is not None and two is not None:
+        return one > two
+    digits = min(len(time), len(other), len("2026-11-24"))
+    return time[:digits] > other[:digits]
 
 
 def _is_resource(value: Any) -> bool:

@@ -19,7 +19,7 @@ from fhir_gateway.observations import (
     speaks,
     told,
 )
-from fhir_gateway.terminology import Finding, finding, sign_grades
+from fhir_gateway.terminology import Finding, finding, grades_of_code, is_ambiguous, sign_grades
 from model.patient_facts import SignFact, SignGrade, Unused
 
 _GRAVITY = (SignGrade.NONE, SignGrade.MILD, SignGrade.PRESENT, SignGrade.SEVERE)
@@ -53,7 +53,7 @@ def sign_fact(
     unused += [
         Unused(
             name=sign.value,
-            reason="it is recorded, and not as confirmed",
+            reason=diagnoses.doubt(condition),
             source=diagnoses.source(condition),
         )
         for condition in doubtful
@@ -83,7 +83,8 @@ def _observed(sign: Finding, entries: Iterable[Entry], *, now: datetime, window:
     statements = [
         _statement(sign, entry, now)
         for entry in entries
-        if finding(entry.observation.code) is sign and entry.observation.status != "entered-in-error"
+        if (entry.on_anything or finding(entry.observation.code) is sign)
+        and entry.observation.status != "entered-in-error"
     ]
     unusable = [each for each in statements if each.value is None]
     candidates = newest(each for each in statements if each.value is not None)
@@ -135,6 +136,8 @@ def _statement(sign: Finding, entry: Entry, now: datetime) -> Statement[SignGrad
 
 
 def _stated_grade(sign: Finding, observation: Any) -> SignGrade | None:
+    if is_ambiguous(observation.code):
+        return None
     if observation.valueBoolean is not None:
         return SignGrade.PRESENT if observation.valueBoolean else SignGrade.NONE
     stated = sign_grades(sign, observation.valueCodeableConcept)
@@ -147,7 +150,8 @@ def _recorded(
 ) -> SignFact:
     """Return what a Condition says today: that it is there, and how grave only while that is recent."""
     source = diagnoses.source(condition)
-    grade = _one_grade(sign_grades(sign, condition.severity) & _GRADES_OF_PRESENCE)
+    severities = sign_grades(sign, condition.severity) & _GRADES_OF_PRESENCE
+    grade = _one_grade(severities | grades_of_code(sign, condition.code))
     is_recent = source.on is not None and timedelta(days=-1) <= now.date() - source.on <= window
     is_outdated = any(day is None or source.on is None or day >= source.on for day in observed.open_days)
     counts = grade is not None and is_recent and not is_outdated

@@ -36,6 +36,12 @@ _DEFINITIONS = {
 _ALBUMIN_G_PER_UMOL = 0.0665
 """Clinical reference 2: albumin g/L = umol/L x 0.0665."""
 
+_SYNONYMS: Mapping[Analyte, Mapping[str, str]] = {
+    Analyte.ALBUMIN: {"gm/dL": "g/dL", "GM/DL": "g/dL", "G/DL": "g/dL"},
+    Analyte.BILIRUBIN: {"MG/DL": "mg/dL", "mg/dL (calc)": "mg/dL"},
+}
+"""How laboratories write these units without UCUM code. Never G/L, which is also giga per litre."""
+
 _RATIO_UNITS = frozenset({"", "1", "inr", "ratio", "{inr}", "{ratio}"})
 """How the absence of a unit is written: UCUM's 1 and annotations, and the words of people."""
 
@@ -95,7 +101,7 @@ class UnitConverter:
         if code and text and self._differ(code, text):
             raise UnusableQuantity("its unit's code and text disagree")
         if code or text:
-            return code or text
+            return code or _SYNONYMS.get(analyte, {}).get(text, text)
         raise UnusableQuantity("it has no unit")
 
     @staticmethod

@@ -68,8 +68,12 @@ def assess(facts: PatientFacts, order: RegimenOrder | None) -> Eligibility:
     """Judge `facts` against the criteria of `order`, or for a decision to come when nothing is ordered."""
     score = liver_function(facts)
     findings = [_subject()] if order is not None and order.subject_in_doubt else []
+    if order is not None and order.status_in_doubt:
+        findings.append(_status())
     if order is not None and not order.regimen.has_criteria:
         findings.append(_not_encoded(order.regimen))
+    elif order is not None and is_elsewhere(facts):
+        findings.append(_elsewhere(facts))
     else:
         findings += [_diagnosis(facts), *_liver(facts, score)]
     if order is not None and not order.is_whole:
@@ -186,6 +190,37 @@ def _subject() -> Finding:
         truth=Truth.UNKNOWN,
         headline="whose order it is, is not certain",
         reason=("The order names its patient by an address that is not certain to be this patient's.",),
+    )
+
+
+def is_elsewhere(facts: PatientFacts) -> bool:
+    """Whether only cancers of other organs are recorded, so that the drugs are hardly ordered for HCC."""
+    absent = facts.hcc.status is DiagnosisStatus.ABSENT and facts.conditions_complete
+    return absent and bool(facts.cancers_elsewhere)
+
+
+def _elsewhere(facts: PatientFacts) -> Finding:
+    parts: list[str | Quoted] = ["Hepatocellular carcinoma is not recorded; recorded is: "]
+    for number, (meaning, text) in enumerate(
+        dict.fromkeys((each.meaning, each.text) for each in facts.cancers_elsewhere)
+    ):
+        parts.append(f"{'; ' if number else ''}{meaning}")
+        parts += [" (", Quoted(text=text), ")"] if text else []
+    return Finding(
+        criterion=regimens.FOR_HCC,
+        truth=Truth.UNKNOWN,
+        headline="HCC is not recorded, another cancer is",
+        reason=(*parts, ". The criteria for hepatocellular carcinoma were not applied."),
+        sources=tuple(each.source.reference for each in facts.cancers_elsewhere),
+    )
+
+
+def _status() -> Finding:
+    return Finding(
+        criterion=regimens.STATUS_CERTAIN,
+        truth=Truth.UNKNOWN,
+        headline="whether it is being ordered, is not certain",
+        reason=("An order of the regimen has no status.",),
     )
 
 

@@ -50,7 +50,7 @@ def test_a_known_unit_keeps_its_kind_and_value(converter, analyte, reported, val
         (Analyte.BILIRUBIN, FhirQuantity(value=18), "no unit"),
         (Analyte.BILIRUBIN, None, "no number"),
         (Analyte.BILIRUBIN, coded(None, "mg/dL"), "no number"),
-        (Analyte.BILIRUBIN, FhirQuantity(value=1, unit="MG/DL"), "not known"),
+        (Analyte.BILIRUBIN, FhirQuantity(value=1, unit="mg per dL"), "not known"),
         (Analyte.BILIRUBIN, coded(1, "U/L"), "another kind"),
         (Analyte.BILIRUBIN, coded(34, "mg/dL", "umol/L"), "disagree"),
         (Analyte.BILIRUBIN, coded(0.01, "mg/dL"), "impossible"),
