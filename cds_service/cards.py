@@ -16,7 +16,15 @@ from cds_service.markdown import bullets, escaped, table
 from fhir_gateway.orders import laboratory_order
 from model.domain import Outcome, derived_uid
 from model.eligibility.assess import Eligibility, Finding, Quoted, Truth
-from model.eligibility.regimens import CHECKED, NOT_CHECKED, RULES_VERSION, RegimenOrder, Severity
+from model.eligibility.regimens import (
+    CHECKED,
+    CRITERIA_ENCODED,
+    FOR_HCC,
+    NOT_CHECKED,
+    RULES_VERSION,
+    RegimenOrder,
+    Severity,
+)
 from model.patient_facts import Analyte, PatientFacts, Source
 
 Card = dict[str, Any]
@@ -98,8 +106,9 @@ def _card(
 ) -> Card:
     parts = [
         *_lists(decision, findings),
+        *_beside(decision),
         *((_inputs(decision), *_left_out(decision.facts)) if has_inputs else ()),
-        _scope(decision.order),
+        _scope(decision),
     ]
     if severity is Severity.INFO:
         parts.append(
@@ -147,11 +156,22 @@ def _summary(decision: Decision, findings: Sequence[Finding], *, follows: bool) 
         return _fitting("Outside the trial population: ", not_met, f" – {regimen}")
     if unknown:
         return _fitting("Cannot be assessed: ", unknown, f" – {regimen}")
-    if decision.order is not None and not decision.order.regimen.has_criteria:
-        return _fitting("", [f for f in findings if f.truth is Truth.UNKNOWN], f" – {regimen}")
-    if follows:
-        return f"{regimen}: other data and imaging"
+    if not_judged := [f for f in findings if f.criterion in (CRITERIA_ENCODED, FOR_HCC)]:
+        return _fitting("", not_judged, f" – {regimen}")
+    company = "" if follows else _company(decision.order)
+    if follows or company:
+        return f"{company} – {regimen}" if company else f"{regimen}: other data and imaging"
     return f"No exclusion found in available data (diagnosis and Child-Pugh only) – {regimen}"
+
+
+def _company(order: RegimenOrder | None) -> str:
+    if order is not None and order.also_taken:
+        others = sorted(order.also_taken)
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        return f"Also on the medication list: {others[0]}{more}"
+    if order is not None and order.incomplete:
+        return "An order beside the regimen could not be read or told"
+    return ""
 
 
 def _fitting(opening: str, findings: Sequence[Finding], closing: str) -> str:
@@ -248,6 +268,22 @@ def _source_text(source: Source) -> str:
     return escaped(f"{source.reference} ({source.status})" if source.status else source.reference)
 
 
+def _beside(decision: Decision) -> list[str]:
+    """Return what is given or ordered beside the regimen, or may be: on every card, as nothing judges it."""
+    order = decision.order
+    if order is None:
+        return []
+    items = [
+        f"also on the medication list: {each.drug} ({_source_text(each.source)}"
+        f"{', ' + each.source.on.isoformat() if each.source.on else ''})"
+        for each in decision.facts.drugs
+        if each.drug in order.also_taken
+    ]
+    if order.incomplete:
+        items.append("an order could not be read or names a drug that is not known")
+    return [f"**Beside the regimen**\n\n{bullets(items)}"] if items else []
+
+
 def _left_out(facts: PatientFacts) -> list[str]:
     items = [
         f"{escaped(each.name)}: {escaped(each.reason)}"
@@ -268,8 +304,9 @@ def _unrecognised(names: Sequence[str]) -> list[str]:
     return [f"medication list, not recognised: {shown}{more}"]
 
 
-def _scope(order: RegimenOrder | None) -> str:
-    checked = ", ".join(CHECKED) if order is None or order.regimen.has_criteria else "nothing"
+def _scope(decision: Decision) -> str:
+    judged = {finding.criterion for finding in decision.eligibility.findings}
+    checked = ", ".join(CHECKED) if judged.isdisjoint({CRITERIA_ENCODED, FOR_HCC}) else "nothing"
     return (
         f"Checked: {checked}. **Not checked by this version:** {', '.join(NOT_CHECKED)}. "
         "The software does not select, order or exclude treatment."

@@ -23,8 +23,8 @@ from fhir_gateway.prefetch import PREFETCH, REQUIRED, read_prefetch
 from fhir_gateway.units import UnitConverter
 from model.domain import Outcome
 from model.eligibility.assess import assess
-from model.eligibility.regimens import RegimenOrder, ordered_of_late, recognise
-from model.patient_facts import Diagnosis, DiagnosisStatus, PatientFacts
+from model.eligibility.regimens import RegimenOrder, ordered_of_late, recognise, taken_beside
+from model.patient_facts import DiagnosisStatus, PatientFacts
 
 SERVICE_ID = "hcc-immunotherapy"
 
@@ -168,7 +168,7 @@ class CardWriter:
             fhir_base=request.fhir_server,
         )
         order = _regimen_order(ordered, facts, now.date())
-        if not _concerns(facts.hcc, order):
+        if not _concerns(facts, order):
             return []
         imaging = outcome_of(patient, self.outcomes, self.identity)
         if self.shown is not None and not isinstance(imaging, NoImaging):
@@ -207,7 +207,13 @@ def _regimen_order(ordered: OrderedDrugs, facts: PatientFacts, today: date) -> R
     order = recognise(ordered.drugs, ordered_of_late(facts.drugs, today))
     if order is None:
         return None
-    return replace(order, subject_in_doubt=ordered.subject_in_doubt, incomplete=ordered.incomplete)
+    return replace(
+        order,
+        subject_in_doubt=ordered.subject_in_doubt,
+        status_in_doubt=ordered.status_in_doubt,
+        incomplete=ordered.incomplete,
+        also_taken=taken_beside(order.regimen, facts.drugs),
+    )
 
 
 def _patient(prefetch: Mapping[str, Any], patient_id: str) -> RecordPatient:
@@ -220,11 +226,14 @@ def _patient(prefetch: Mapping[str, Any], patient_id: str) -> RecordPatient:
     return patient
 
 
-def _concerns(hcc: Diagnosis, order: RegimenOrder | None) -> bool:
+def _concerns(facts: PatientFacts, order: RegimenOrder | None) -> bool:
     """Whether to speak up: nothing for patients without HCC, unless the whole regimen is ordered.
 
-    A combination that has no criteria here may well be for another disease.
+    Half of it suffices where not every condition could be read: HCC may be among the others. A combination
+    that has no criteria here may well be for another disease.
     """
+    status = facts.hcc.status
     if order is None:
-        return hcc.status in _ON_RECORD
-    return (order.is_whole and order.regimen.has_criteria) or hcc.status in _SUSPECTED
+        return status in _ON_RECORD
+    may_be_hcc = order.is_whole or not facts.conditions_complete
+    return (order.regimen.has_criteria and may_be_hcc) or status in _SUSPECTED

@@ -137,10 +137,25 @@ def _against_order(order: RegimenOrder) -> str:
         return "it was not studied for this regimen"
     if order.subject_in_doubt:
         return "it is not certain whose order this is"
+    if order.status_in_doubt:
+        return "it is not certain whether this is being ordered"
+    return _against_company(order)
+
+
+def _against_company(order: RegimenOrder) -> str:
+    """Return why it is not the pair, and the pair alone, that is given; '' when it is."""
+    if order.also_taken:
+        also = " and ".join(sorted(order.also_taken))
+        return f"it speaks only of the pair, and the medication list also holds {also}"
     if not order.is_whole:
         absent = " and ".join(sorted(order.absent))
         return (
             f"it speaks only of the whole pair, and {absent} was not found in this order or ordered of late"
+        )
+    if order.incomplete:
+        return (
+            "it speaks only of the pair, and an order beside it could not be read or names a drug that is "
+            "not known"
         )
     return ""
 

@@ -264,7 +264,7 @@ class DiagnosisStatus(StrEnum):
     UNCONFIRMED = "recorded as unconfirmed"
     CONFLICTING = "recorded with contradicting verification statuses"
     INACTIVE = "recorded as no longer active"
-    UNCLEAR = "recorded with a status that is not known"
+    UNCLEAR = "recorded, and its present status is not certain"
     REFUTED = "refuted"
     ABSENT = "not recorded"
 
@@ -279,7 +279,7 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherCancer:
-    """An active malignancy of the liver that is not, or not said to be, hepatocellular carcinoma."""
+    """An active malignancy that is not, or not said to be, hepatocellular carcinoma."""
 
     meaning: str
     """Our words for its code."""
@@ -311,6 +311,8 @@ class PatientFacts:
 
     hcc: Diagnosis
     other_cancers: tuple[OtherCancer, ...] = ()
+    cancers_elsewhere: tuple[OtherCancer, ...] = ()
+    """Active primary cancers of other organs, for which the same drugs are given."""
     labs: tuple[LabFact, ...] = ()
     """At most one for each analyte."""
     ascites: SignFact | None = None

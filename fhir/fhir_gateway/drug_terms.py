@@ -130,7 +130,22 @@ ATC_GROUPS = {
 }
 """Groups: every substance in them has the role."""
 
-ATC_UNSURE = ("A05BA", "A07AA", "B01", "B05BC", "C07E", "C07F", "C09BX", "C09DX", "C09X", "C10BX")
+ATC_UNSURE = (
+    "A05BA",
+    "A07AA",
+    "B01",
+    "B05BC",
+    "C07E",
+    "C07F",
+    "C09BX",
+    "C09DX",
+    "C09X",
+    "C10BX",
+    # Kinase inhibitors, antibodies and their combinations: new ones against angiogenesis and checkpoints.
+    "L01EX",
+    "L01FX",
+    "L01FY",
+)
 """Groups that hold drugs of a role beside others, such as combinations of which some have a diuretic."""
 
 ATC_SURELY_OTHER = ("B01AC",)

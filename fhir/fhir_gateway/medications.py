@@ -48,6 +48,8 @@ class OrderedDrugs:
     """Those that matter to the rules."""
     subject_in_doubt: bool = False
     """A drug of a regimen is in an order that may be another patient's."""
+    status_in_doubt: bool = False
+    """A drug of a regimen is in an order without a status."""
     incomplete: bool = False
     """An order could not be read or names a drug that we do not know."""
 
@@ -80,7 +82,10 @@ class _Named:
 
 
 def medication_list(
-    requests: Iterable[tuple[Any, Mapping[str, Any]]], included: Mapping[str, Any]
+    requests: Iterable[tuple[Any, Mapping[str, Any]]],
+    included: Mapping[str, Any],
+    *,
+    fhir_base: str | None = None,
 ) -> MedicationList:
     """Return the recognised drugs of the active orders, and what of the list could not be told.
 
@@ -89,7 +94,9 @@ def medication_list(
     requests
         Each MedicationRequest with the Medications that it contains, as `contained_in` gives them.
     included
-        Medications that came beside, by reference.
+        Medications that came beside, by reference and by `fullUrl`.
+    fhir_base
+        The client's FHIR server, when it names one: a reference may be absolute.
     """
     taken: dict[Drug, ActiveDrug] = {}
     unrecognised: list[str] = []
@@ -97,7 +104,7 @@ def medication_list(
     for request, contained in requests:
         if request.status in _NOT_TAKEN or request.doNotPerform:
             continue
-        named = _named(request, {**included, **contained})
+        named = _named(request, {**included, **contained}, fhir_base)
         if request.status != "active" or request.intent not in _ORDERS:
             uncertain += bool(named.drugs) or not named.is_told
             continue
@@ -145,36 +152,62 @@ def ordered_drugs(
     resources = (
         [e.get("resource") for e in entries if isinstance(e, Mapping)] if isinstance(entries, list) else []
     )
-    included = dict(_medications(resources))
+    included = medications_in(draft_orders)
     selected = None if selections is None else frozenset(selections)
     found: set[Drug] = set()
     own: set[Drug] = set()
-    begun = incomplete = False
+    begun = incomplete = status_in_doubt = False
     for resource in resources:
-        if not isinstance(resource, Mapping) or resource.get("resourceType") != "MedicationRequest":
+        if not isinstance(resource, Mapping):
+            incomplete = True
             continue
+        if resource.get("resourceType") != "MedicationRequest":
+            continue
+        has_status = resource.get("status") is not None
         try:
-            request = parse(resource)
+            request = parse(resource if has_status else {**resource, "status": "draft"})
         except UnreadableResource:
             incomplete = True
             continue
         belonging = whose.owns(request)
         if request.doNotPerform or request.status not in _BEING_ORDERED or belonging is Belonging.FOREIGN:
             continue
-        named = _named(request, {**included, **contained_in(resource)})
+        named = _named(request, {**included, **contained_in(resource)}, whose.fhir_base)
+        of_regimens = any(drug.role in _OF_REGIMENS for drug in named.drugs)
+        status_in_doubt |= of_regimens and not has_status
         incomplete |= not named.is_told
         found |= named.drugs
         if belonging is Belonging.OWN:
             own |= named.drugs
         if selected is None or reference_to(request, "MedicationRequest") in selected:
-            begun |= any(drug.role in _OF_REGIMENS for drug in named.drugs)
+            begun |= of_regimens
     if not begun:
         return OrderedDrugs(drugs=frozenset())
     return OrderedDrugs(
         drugs=frozenset(found),
         subject_in_doubt=any(drug.role in _OF_REGIMENS for drug in found - own),
+        status_in_doubt=status_in_doubt,
         incomplete=incomplete,
     )
+
+
+def medications_in(bundle: Any) -> dict[str, Any]:
+    """Return the Medications of `bundle`, JSON as parsed, by every reference that may mean them.
+
+    These are `Medication/id`, `urn:uuid:id` as some clients write it, and the entry's `fullUrl`.
+    """
+    entries = bundle.get("entry") if isinstance(bundle, Mapping) else None
+    found: dict[str, Any] = {}
+    for entry in entries if isinstance(entries, list) else ():
+        if not isinstance(entry, Mapping):
+            continue
+        for reference, medication in _medications([entry.get("resource")]):
+            found[reference] = medication
+            if medication.id:
+                found[f"urn:uuid:{medication.id}"] = medication
+            if isinstance(full_url := entry.get("fullUrl"), str):
+                found[full_url] = medication
+    return found
 
 
 def contained_in(resource: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,13 +229,15 @@ def _medications(resources: Iterable[Any]) -> Iterable[tuple[str, Any]]:
             yield reference_to(medication, "Medication"), medication
 
 
-def _named(request: Any, medications: Mapping[str, Any]) -> _Named:
+def _named(request: Any, medications: Mapping[str, Any], fhir_base: str | None) -> _Named:
     if request.medicationCodeableConcept is not None:
         return _Named(product=(request.medicationCodeableConcept,), ingredients=())
     reference = request.medicationReference
     if reference is None:
         return _Named(product=(), ingredients=())
-    medication = medications.get(reference.reference or "")
+    literal = reference.reference or ""
+    here = f"{fhir_base.rstrip('/')}/" if fhir_base else ""
+    medication = medications.get(literal) or medications.get(literal.removeprefix(here))
     product = [] if medication is None or medication.code is None else [medication.code]
     if reference.display:
         product.append(CodeableConcept(text=reference.display))

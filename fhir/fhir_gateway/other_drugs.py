@@ -23,7 +23,7 @@ OTHER_RXNORM = _set(
 
 _STEMS = re.compile(
     r"cef[a-z]{4,}|[a-z]{3,}(pril|sartan|olol|dipine?|statine?|prazole?|tidine?|gliptine?|gliflozine?"
-    r"|glitazone?|glutide?|triptane?|setron|cilline?|floxacine?|cycline?|vir|tinib|conazole?|azepam|zolam"
+    r"|glitazone?|glutide?|triptane?|setron|cilline?|floxacine?|cycline?|vir|conazole?|azepam|zolam"
     r"|triptyline?|oxetine?|profen|coxib|terol|tropium|lukast|fibrate?|dronate?|afil|steride?|caine?"
     r"|bactam|penem|micine?|zosine?)"
 )
@@ -43,7 +43,7 @@ _OTHER_NAMES = _set(
     "cholestyramine "
     # Heart and vessels
     "acetylsalicylic acetylsalicylsäure aspirin ass clopidogrel ticagrelor prasugrel digoxin digitoxin "
-    "verapamil diltiazem amiodarone amiodaron dronedarone ivabradine ivabradin ranolazine ranolazin "
+    "verapamil losartan diltiazem amiodarone amiodaron dronedarone ivabradine ivabradin ranolazine ranolazin "
     "isosorbide nitroglycerin glyceryl trinitrate hydralazine dihydralazin clonidine clonidin moxonidine "
     "moxonidin methyldopa carvedilol labetalol midodrine midodrin terlipressin octreotide octreotid "
     # Steroids, immunology
@@ -77,7 +77,11 @@ _OTHER_NAMES = _set(
     # Minerals, vitamins, fluids
     "ferrous iron eisen folic folsäure cyanocobalamin thiamine thiamin pyridoxine pyridoxin vitamin "
     "colecalciferol cholecalciferol ergocalciferol zinc zink glucose albumin "
-    "calcium magnesium potassium kalium sodium natrium chloride chlorid bicarbonate"
+    "calcium magnesium potassium kalium sodium natrium chloride chlorid bicarbonate multivitamin "
+    "multivitamins biotin "
+    # What else stands on ordinary lists, contrast media and supplies among it
+    "alendronic risedronic galantamine galantamin docusate docusat iohexol iopromide iopromid iodixanol "
+    "gadobutrol isophane needle needles lancets lancet"
 )
 
 _NEUTRAL = _set(
@@ -97,12 +101,32 @@ _NEUTRAL = _set(
     "besylate besilat mesylate mesilat acetate acetat phosphate phosphat sulfate sulfat citrate citrat "
     "hydrobromide bromide bitartrate monohydrate dihydrate anhydrous tosylate disoproxil alafenamide "
     "alafenamid medoxomil cilexetil etexilate etexilat dipropionate furoate propionate gluconate mofetil "
-    "mononitrate dinitrate acid human porcine"
+    "mononitrate dinitrate acid human porcine oxide oxid fluoride besilate regular alfa beta "
+    # Further forms and what packages say
+    "ec dr odt flush mucosal sublingual lozenge lotion foam enema pellet pellets bag bottle bulk kit gauge "
+    "diabetic abuse deterrent immediate enteric low strength adult adults tablette dragees dragee "
+    "magensaftresistent magensaftresistente magensaftresistenten brausetabletten schmelztabletten "
+    "schmelztablette kautabletten weichkapsel hartkapsel retardkapseln retardtablette trinklösung spritze "
+    "augentropfen nasenspray dosieraerosol inhalationspulver zur zum einnehmen "
+    # Manufacturers
+    "ratiopharm hexal stada stadapharm al aliud sandoz zentiva teva mylan viatris heumann aristo aurobindo "
+    "puren accord basics abz betapharm winthrop tad glenmark micro pharma"
 )
 
 _WORD = re.compile(r"[^\W\d_]+")
 _BRAND = re.compile(r"\[[^\[\]]*\]\s*$")
 """RxNorm ends the name of a branded product with the brand, after all of its ingredients."""
+_BRAND_IN_BRACKETS = re.compile(r"\((?P<brand>[^()]+)\)")
+"""Many an EHR writes the brand behind the generic name: `losartan (COZAAR) 50 mg tablet`."""
+_COMBINED = frozenset(
+    {"plus", "comp", "compositum", "combi", "kombi", "duo", "diu", "co", "with", "and", "mit"}
+)
+"""Words by which a brand says that it holds more than the generic name before it."""
+_NO_NAME = re.compile(r"\bnda\d+\b|\b1[ -]?a pharma\b|(?<=\bpenicillin )[vg]\b", re.IGNORECASE)
+"""Number of a drug's approval, which RxNorm puts first; a manufacturer and a letter that are no words."""
+_OFTEN_WITH_DIURETIC = re.compile(r"[a-z]+(pril|sartan|olol|dipine?)")
+_TWO_STRENGTHS = re.compile(r"\d\s?(mg)?\s?[/+]\s?\d", re.IGNORECASE)
+"""`losartan 100/25 mg`: the second drug is told by its strength alone."""
 _VITAMIN = re.compile(r"\bvitamin[ -]?[a-ek](?![^\W\d_])\d*")
 
 
@@ -113,6 +137,23 @@ def words(text: str) -> list[str]:
 
 def names_other_drugs_only(text: str) -> bool:
     """Whether `text` names at least one of these drugs, and nothing that is not known."""
-    named = words(_BRAND.sub("", text))
-    known = [word for word in named if word in _OTHER_NAMES or _STEMS.fullmatch(word)]
+    text = _without_brand(_BRAND.sub("", _NO_NAME.sub(" ", text)))
+    named = words(text)
+    known = [word for word in named if _is_known(word)]
+    if len(known) == 1 and _OFTEN_WITH_DIURETIC.fullmatch(known[0]) and _TWO_STRENGTHS.search(text):
+        return False
     return bool(known) and all(word in known or word in _NEUTRAL for word in named)
+
+
+def _without_brand(text: str) -> str:
+    """Return `text` without a brand in brackets, when the words before it are known by themselves."""
+    match = _BRAND_IN_BRACKETS.search(text)
+    if match is None or not _COMBINED.isdisjoint(words(match["brand"])):
+        return text
+    before = words(text[: match.start()])
+    generic = any(map(_is_known, before)) and all(_is_known(word) or word in _NEUTRAL for word in before)
+    return text[: match.start()] + text[match.end() :] if generic else text
+
+
+def _is_known(word: str) -> bool:
+    return word in _OTHER_NAMES or _STEMS.fullmatch(word) is not None

@@ -82,8 +82,12 @@ class RegimenOrder:
     """Its drugs that are neither in the order nor ordered of late."""
     subject_in_doubt: bool = False
     """An order of it may be another patient's."""
+    status_in_doubt: bool = False
+    """An order of it does not say whether it is being placed."""
     incomplete: bool = False
     """What is being ordered beside it could not be read or told as a whole."""
+    also_taken: frozenset[Drug] = frozenset()
+    """Other checkpoint inhibitors and anti-angiogenic drugs that are active on the medication list."""
 
     @property
     def is_whole(self) -> bool:
@@ -144,12 +148,30 @@ SUBJECT_CERTAIN = Criterion(
     strength=Strength.DESIGN,
     certainty="—",
 )
+STATUS_CERTAIN = Criterion(
+    identifier="D03",
+    statement="The order is being placed",
+    not_met=Severity.WARNING,
+    unknown=Severity.WARNING,
+    basis="An order without a status may be planned, stopped or entered in error",
+    strength=Strength.DESIGN,
+    certainty="—",
+)
 CRITERIA_ENCODED = Criterion(
     identifier="D02",
     statement="This version has criteria for the drugs that are ordered together",
     not_met=Severity.INFO,
     unknown=Severity.INFO,
     basis="What is not encoded is not judged",
+    strength=Strength.DESIGN,
+    certainty="—",
+)
+FOR_HCC = Criterion(
+    identifier="D04",
+    statement="The order is for hepatocellular carcinoma",
+    not_met=Severity.INFO,
+    unknown=Severity.INFO,
+    basis="What is ordered for another disease is not judged",
     strength=Strength.DESIGN,
     certainty="—",
 )
@@ -170,7 +192,9 @@ CRITERIA = (
     CHILD_PUGH_COMPUTABLE,
     PAIR_COMPLETE,
     SUBJECT_CERTAIN,
+    STATUS_CERTAIN,
     CRITERIA_ENCODED,
+    FOR_HCC,
 )
 
 PAIR_WINDOW = timedelta(days=7)
@@ -221,6 +245,14 @@ def recognise(ordered: AbstractSet[Drug], taken: AbstractSet[Drug] = frozenset()
             return RegimenOrder(regimen=_without_criteria(begun | others))
         return RegimenOrder(regimen=regimen, absent=frozenset(absent))
     return None
+
+
+def taken_beside(regimen: Regimen, drugs: tuple[ActiveDrug, ...]) -> frozenset[Drug]:
+    """Return the checkpoint inhibitors and anti-angiogenic drugs of `drugs` that are not of `regimen`.
+
+    However old their order is: as long as it is active, `regimen` may not be all that is given.
+    """
+    return frozenset(each.drug for each in drugs if each.drug.role in _OF_REGIMENS) - regimen.drugs
 
 
 def ordered_of_late(drugs: tuple[ActiveDrug, ...], today: date) -> frozenset[Drug]:
