@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from flask.testing import FlaskClient
@@ -60,7 +60,20 @@ def cases() -> Path:
 
 
 @pytest.fixture(scope="session")
-def peer() -> Callable[[str], str]:
+def missing() -> Callable[[str], NoReturn]:
+    """Return a function that ends a test for want of a peer: a skip, with REQUIRE_PEERS=1 a failure."""
+
+    def end(name: str) -> NoReturn:
+        message = f"{name} is not installed (scripts/install-peers.sh brings it on Debian)"
+        if os.environ.get("REQUIRE_PEERS") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+
+    return end
+
+
+@pytest.fixture(scope="session")
+def peer(missing: Callable[[str], NoReturn]) -> Callable[[str], str]:
     """Return the path of another program; skip where it is missing, fail with REQUIRE_PEERS=1."""
 
     def find(name: str) -> str:
@@ -69,10 +82,7 @@ def peer() -> Callable[[str], str]:
         path = [each for each in os.environ["PATH"].split(os.pathsep) if Path(each) != beside_python]
         found = shutil.which(name, path=os.pathsep.join([*path, str(beside_python)]))
         if found is None:
-            message = f"{name} is not installed (scripts/install-peers.sh brings it on Debian)"
-            if os.environ.get("REQUIRE_PEERS") == "1":
-                pytest.fail(message)
-            pytest.skip(message)
+            missing(name)
         return found
 
     return find

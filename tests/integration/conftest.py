@@ -99,6 +99,15 @@ class Orthanc:
 
 
 @pytest.fixture
+def dicom_web(missing: Callable[[str], None]) -> dict[str, Any]:
+    """Settings with which an Orthanc speaks DICOMweb."""
+    plugin = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+    if not plugin.exists():
+        missing("orthanc-dicomweb")
+    return {"Plugins": [str(plugin)], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"}}
+
+
+@pytest.fixture
 def start_orthanc(peer: Callable[[str], str], tmp_path: Path) -> Iterator[Callable[..., Orthanc]]:
     """Return a function that starts an Orthanc; `settings` are added to or replace those of its file."""
     program = peer("Orthanc")

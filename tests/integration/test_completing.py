@@ -19,8 +19,6 @@ from model.training.phantom import phantom
 STUDY = derived_uid("half routed")
 SLICES = 48
 KEY = PatientKey(patient_id="0042", issuer="HOSPITAL")
-DICOM_WEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-PLUGIN = {"Plugins": [str(DICOM_WEB)], "DicomWeb": {"Enable": True}}
 
 pytestmark = [pytest.mark.peer("orthanc"), pytest.mark.timeout(400)]
 
@@ -61,11 +59,9 @@ def outcome(site: Any, study: str = STUDY) -> Any:
 
 @pytest.mark.parametrize("retrieve", ["c-move", "c-get", "wado-rs"])
 def test_a_study_of_which_half_was_routed_is_fetched_and_assessed_once(
-    start_orthanc, site_with, phantom_study, send_all, tmp_path: Path, retrieve
+    start_orthanc, site_with, phantom_study, send_all, tmp_path: Path, retrieve, request
 ) -> None:
-    if retrieve == "wado-rs" and not DICOM_WEB.exists():
-        pytest.skip("orthanc-dicomweb is not installed (scripts/install-peers.sh brings it on Debian)")
-    orthanc = start_orthanc(PLUGIN if retrieve == "wado-rs" else None)
+    orthanc = start_orthanc(request.getfixturevalue("dicom_web") if retrieve == "wado-rs" else None)
     files = phantom_study(tmp_path / "study", STUDY)
     orthanc.add(files)
     site = started(site_with(orthanc, retrieve), orthanc)

@@ -26,8 +26,6 @@ STUDY = derived_uid("in the PACS")
 SERIES = derived_uid(STUDY, "series")
 OUTLINES = derived_uid(STUDY, "SEG")
 SLICES = 48
-DICOM_WEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-PLUGIN = {"Plugins": [str(DICOM_WEB)], "DicomWeb": {"Enable": True}}
 
 
 @pytest.fixture
@@ -68,10 +66,8 @@ def pacs_of(intake: Intake, free_port: Callable[[], int]) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def web_orthanc(start_orthanc: Callable[..., Any]) -> Any:
-    if not DICOM_WEB.exists():
-        pytest.skip("orthanc-dicomweb is not installed (scripts/install-peers.sh brings it on Debian)")
-    return start_orthanc(PLUGIN)
+def web_orthanc(start_orthanc: Callable[..., Any], dicom_web: dict[str, Any]) -> Any:
+    return start_orthanc(dicom_web)
 
 
 def budget(**limits: Any) -> Budget:

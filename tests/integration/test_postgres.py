@@ -37,14 +37,11 @@ STUDY = derived_uid("postgres")
 
 
 @pytest.fixture
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], None]) -> Iterator[str]:
     """A PostgreSQL server of its own; as root it runs as the user postgres, for it refuses root."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not programs:
-        message = "PostgreSQL is not installed (scripts/install-peers.sh brings it on Debian)"
-        if os.environ.get("REQUIRE_PEERS") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
+        missing("PostgreSQL")
     as_user = ["runuser", "-u", "postgres", "--"] if getpass.getuser() == "root" else []
     folder = Path("/tmp") / f"hcc-cds-postgres-{os.getpid()}"
     with socket.socket() as probe:

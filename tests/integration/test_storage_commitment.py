@@ -298,16 +298,14 @@ def test_one_revision_reaches_dicomweb_c_store_and_a_node_that_is_down_each_in_i
     installation: Callable,
     start_orthanc: Callable,
     peer: Callable,
+    dicom_web: dict[str, Any],
     free_port: Callable,
     phantom_study: Callable,
     send_all: Callable,
     dcmtk_environment: dict[str, str],
     tmp_path: Path,
 ) -> None:
-    plugin = next((each for each in Path("/usr/share/orthanc/plugins").glob("libOrthancDicomWeb.so")), None)
-    if plugin is None:
-        pytest.skip("orthanc-dicomweb is not installed (scripts/install-peers.sh brings it on Debian)")
-    orthanc = start_orthanc({"Plugins": [str(plugin)], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"}})
+    orthanc = start_orthanc(dicom_web)
     storescp_port, down_port = free_port(), free_port()
     received = tmp_path / "storescp"
     received.mkdir()
