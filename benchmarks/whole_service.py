@@ -24,7 +24,6 @@ from model.domain import Volume, derived_uid
 
 _QUIET_S = 1.0
 _TIMEOUT_S = 120.0
-_FILES_AT_ONCE = 100
 _REPORTS = 2
 """Structured reports of a study: findings and radiomics."""
 
@@ -82,15 +81,14 @@ def _timed(
     uid = derived_uid("bench radiomics", folder.name)
     files = _write_study(folder, uid, *study)
     begun_at = log.stat().st_size
-    for first in range(0, len(files), _FILES_AT_ONCE):
-        results = send(
-            files[first : first + _FILES_AT_ONCE],
-            Peer(host="127.0.0.1", port=port, ae_title="HCC_CDS"),
-            calling_ae_title=AE_TITLE,
-            network_timeout_s=60,
-        )
-        if not all(each.accepted for each in results):
-            raise SystemExit("an instance was refused")
+    results = send(
+        files,
+        Peer(host="127.0.0.1", port=port, ae_title="HCC_CDS"),
+        calling_ae_title=AE_TITLE,
+        network_timeout_s=60,
+    )
+    if not all(each.accepted for each in results):
+        raise SystemExit("an instance was refused")
     quiet_at = time.monotonic() + _QUIET_S
     peak_mb = 0.0
 

@@ -516,3 +516,24 @@ def test_what_was_acknowledged_survives_the_listener_being_killed_between_two_in
     assert set(acknowledged) < {each.sop_instance_uid for each in stored}
     assert len(stored) == len(series)
     assert {pixels(each.path) for each in stored} == {pixels(each) for each in series}
+
+
+def test_more_files_than_an_association_has_contexts_go_over_one(
+    installation: Callable, send_all: Callable, tmp_path: Path
+) -> None:
+    site = installation()
+    site.start("listen")
+    voxels = np.zeros((130, 8, 8), dtype=np.float32)
+    geometry = Geometry(shape=voxels.shape, spacing_mm=(1.0, 1.0, 2.0), origin_mm=(0.0, 0.0, 0.0))
+    slices = write_ct_series(
+        tmp_path / "many",
+        Volume(voxels=voxels, geometry=geometry, modality=Modality.CT),
+        study=SyntheticStudy(
+            patient_id="0042",
+            study_instance_uid=derived_uid("many"),
+            started_at=datetime(2026, 11, 20, 9, tzinfo=UTC),
+        ),
+        series_instance_uid=derived_uid("many", "ct"),
+    )
+
+    assert send_all(site.dicom_port, slices) == 130
