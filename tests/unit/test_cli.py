@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command, as an administrator runs it."""
 
-import os
 import re
 import subprocess
 import sys
@@ -18,7 +17,7 @@ def run(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
         text=True,
         timeout=120,
         check=False,
-        preexec_fn=lambda: os.umask(0o022),
+        umask=0o022,
     )
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Broken and hostile objects end in a coded rejection: the reader never dies and its memory stays bounded."""
 
-import resource
 import subprocess
 import sys
 import zlib
@@ -219,13 +218,14 @@ GIGABYTES = 2 * 2**30
 
 def limited(code, *arguments):
     """Run `code` in a process that may not hold more than two gigabytes."""
+    # It limits itself: a `preexec_fn` runs after the fork, where a lock of one of our threads may be held.
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({GIGABYTES}, {GIGABYTES}))\n"
     return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
+        [sys.executable, "-c", limit + code, *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (GIGABYTES, GIGABYTES)),
     )
 
 
