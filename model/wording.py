@@ -4,44 +4,57 @@
 from __future__ import annotations
 
 from model.domain import Score
+from model.phrase import phrase
 
-BADGE = (
+BADGE = phrase(
     "INVESTIGATIONAL – for research / MDT discussion only. Not FDA-cleared, not CE-marked. "
     "Not a test of gene expression."
 )
 """On any score."""
 
-DEMONSTRATION = (
+DEMONSTRATION = phrase(
     "DEMONSTRATION MODEL – this number has no clinical meaning. It was trained on computer-made images "
     "to show that the software works."
 )
 """On any score of a demonstration model, before the badge."""
 
-NOT_ALONE = "Do not use alone to choose or withhold therapy."
+NOT_ALONE = phrase("Do not use alone to choose or withhold therapy.")
 """After any score."""
 
 
 def percentile_words(score: Score) -> str:
     """Return where the score stands, and among whom: the cases that the model was calibrated on."""
-    return f"percentile {score.reference_percentile:.0f} among the model's calibration cases"
+    return phrase(
+        "percentile {percentile} among the model's calibration cases",
+        percentile=f"{score.reference_percentile:.0f}",
+    )
 
 
 def conformal_words(score: Score) -> str:
     """Return what the conformal set says; both labels mean that the model cannot say."""
     if len(score.conformal_set) != 1:
-        return "cannot say high or low"
-    return f"{score.conformal_set[0]}, by conformal prediction from the model's calibration cases"
+        return phrase("cannot say high or low")
+    return phrase(
+        "{label}, by conformal prediction from the model's calibration cases", label=score.conformal_set[0]
+    )
 
 
 def acquisition_words(score: Score) -> str:
     """Return which limits of the model the acquisition was compared with, and which could not be."""
+    return " ".join(acquisition_sentences(score))
+
+
+def acquisition_sentences(score: Score) -> tuple[str, ...]:
+    """Return `acquisition_words` sentence by sentence."""
     checks = score.acquisition
     if checks is None:
-        return "Which limits of the model the acquisition was compared with is not recorded."
-    parts = []
+        return (phrase("Which limits of the model the acquisition was compared with is not recorded."),)
+    sentences = []
     if checks.not_stated:
-        parts.append(f"Not stated by the images and not checked: {'; '.join(checks.not_stated)}.")
+        sentences.append(
+            phrase("Not stated by the images and not checked: {limits}.", limits="; ".join(checks.not_stated))
+        )
     if checks.agreed:
-        parts.append(f"Checked: {'; '.join(checks.agreed)}.")
-    parts.append("Nothing else of the acquisition was compared with the model.")
-    return " ".join(parts)
+        sentences.append(phrase("Checked: {limits}.", limits="; ".join(checks.agreed)))
+    sentences.append(phrase("Nothing else of the acquisition was compared with the model."))
+    return tuple(sentences)

@@ -10,23 +10,17 @@ from enum import StrEnum
 from typing import Any
 
 from fhir_gateway.parsing import day_of, reference_to
-from fhir_gateway.terminology import (
-    ICD10,
-    ICD10_CM,
-    ICD10_GM,
-    Finding,
-    codes,
-    finding,
-    is_ambiguous,
-    words_of,
-)
+from fhir_gateway.problem_words import is_of_relatives, names_hcc, names_other_kind
+from fhir_gateway.systems import ICD10_SYSTEMS, codes, texts_of, words_of
+from fhir_gateway.terminology import Finding, finding, is_ambiguous
 from model.patient_facts import Diagnosis, DiagnosisStatus, OtherCancer, Source
 
 _VERIFICATION_SYSTEM = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
 _CLINICAL_SYSTEM = "http://terminology.hl7.org/CodeSystem/condition-clinical"
 _UNVERIFIED = frozenset({"unconfirmed", "provisional", "differential"})
 _VERIFICATIONS = _UNVERIFIED | {"confirmed", "refuted", "entered-in-error"}
-_ACTIVE = frozenset({"active", "recurrence", "relapse"})
+_RECURRED = frozenset({"recurrence", "relapse"})
+_ACTIVE = _RECURRED | {"active"}
 _CLINICALS = _ACTIVE | {"inactive", "remission", "resolved"}
 _UNKNOWN = "unknown"
 """Stands for a status that is stated and that we do not know, or for two that contradict each other."""
@@ -36,7 +30,7 @@ _ABATED = ("abatementDateTime", "abatementAge", "abatementPeriod", "abatementRan
 _OTHER_CANCERS = (Finding.LIVER_CANCER_UNSPECIFIED, Finding.OTHER_PRIMARY, Finding.LIVER_METASTASIS)
 
 
-class _Standing(StrEnum):
+class Standing(StrEnum):
     """How one Condition stands."""
 
     CONFIRMED = "confirmed"
@@ -48,13 +42,14 @@ class _Standing(StrEnum):
     ERROR = "entered in error"
 
 
-_IN_DOUBT = (_Standing.UNVERIFIED, _Standing.DOUBTFUL)
+_IN_DOUBT = (Standing.UNVERIFIED, Standing.DOUBTFUL)
+_STANDS = (Standing.CONFIRMED, Standing.UNSTATED, *_IN_DOUBT)
 
 _TIME_ZONE_TOLERANCE = timedelta(days=1)
 """A day is as written, in whatever time zone, so that tomorrow may be now."""
 
 
-def _standing(condition: Any) -> _Standing:
+def standing(condition: Any) -> Standing:
     """Return how `condition` stands.
 
     FHIR R4 requires neither status. A missing clinical status is read as active (con-3 asks for it
@@ -64,18 +59,28 @@ def _standing(condition: Any) -> _Standing:
     """
     verification = _verification(condition)
     if verification == "entered-in-error":
-        return _Standing.ERROR
+        return Standing.ERROR
     if verification == "refuted":
-        return _Standing.REFUTED
+        return Standing.REFUTED
     clinical = _clinical(condition)
     abated = any(getattr(condition, element) is not None for element in _ABATED)
     if _UNKNOWN in (verification, clinical) or (abated and clinical in _ACTIVE):
-        return _Standing.DOUBTFUL  # con-4: what has abated is not active
+        return Standing.DOUBTFUL  # con-4: what has abated is not active
     if (clinical is not None and clinical not in _ACTIVE) or (clinical is None and abated):
-        return _Standing.INACTIVE
+        return Standing.INACTIVE
     if verification in _UNVERIFIED or is_ambiguous(condition.code):
-        return _Standing.UNVERIFIED
-    return _Standing.UNSTATED if verification is None else _Standing.CONFIRMED
+        return Standing.UNVERIFIED
+    return Standing.UNSTATED if verification is None else Standing.CONFIRMED
+
+
+def is_unverified(condition: Any) -> bool:
+    """Whether `condition` is stated to be no more than suspected."""
+    return _verification(condition) in _UNVERIFIED
+
+
+def has_recurred(condition: Any) -> bool:
+    """Whether `condition` is stated to have come back after it was over."""
+    return _clinical(condition) in _RECURRED
 
 
 def _verification(condition: Any) -> str | None:
@@ -117,29 +122,66 @@ def doubt(condition: Any, *, otherwise: str = "it is recorded, and not as confir
 
 
 def hcc(conditions: Iterable[Any], *, today: date) -> Diagnosis:
-    """Return the diagnosis of hepatocellular carcinoma over all its entries.
+    """Return the diagnosis of hepatocellular carcinoma over all its entries, and over what may be one.
+
+    A code for the tissue or mere words never say that it is there, and keep us from saying that it is not.
+    """
+    conditions = tuple(conditions)
+    coded = _by_code(conditions, today=today)
+    if coded.status in (DiagnosisStatus.CONFIRMED, DiagnosisStatus.UNSTATED):
+        unlike = [each for each in conditions if _is_coded(each) and names_other_kind(texts_of(each.code))]
+        unlike = [each for each in unlike if standing(each) in _STANDS]
+        return _diagnosis(DiagnosisStatus.OTHER_KIND, unlike) if unlike else coded
+    if coded.status not in (DiagnosisStatus.ABSENT, DiagnosisStatus.INACTIVE, DiagnosisStatus.REFUTED):
+        return coded
+    perhaps = [each for each in conditions if _may_be(each)]
+    standing_now = [each for each in perhaps if standing(each) in _STANDS]
+    if standing_now:
+        return _diagnosis(DiagnosisStatus.POSSIBLE, standing_now)
+    over = [each for each in perhaps if standing(each) is Standing.INACTIVE]
+    if over and coded.status is DiagnosisStatus.ABSENT:
+        return _diagnosis(DiagnosisStatus.INACTIVE, over)
+    return coded
+
+
+def _is_coded(condition: Any) -> bool:
+    return finding(condition.code) is Finding.HCC and not is_of_relatives(texts_of(condition.code))
+
+
+def _may_be(condition: Any) -> bool:
+    """Whether `condition` may be hepatocellular carcinoma, and no code of it says so for the patient."""
+    meaning, texts = finding(condition.code), texts_of(condition.code)
+    return (
+        meaning is Finding.HCC_TISSUE
+        or names_hcc(texts)
+        or (meaning is Finding.HCC and is_of_relatives(texts))
+    )
+
+
+def _by_code(conditions: Iterable[Any], *, today: date) -> Diagnosis:
+    """Return the diagnosis by the entries with its code.
 
     A missing clinical status is not read as active where another entry, which is not certainly older,
     says that the disease is no longer active.
     """
-    by_standing: dict[_Standing, list[Any]] = {}
+    by_standing: dict[Standing, list[Any]] = {}
     for condition in conditions:
-        if finding(condition.code) is Finding.HCC:
-            by_standing.setdefault(_standing(condition), []).append(condition)
-    refuted = by_standing.get(_Standing.REFUTED, [])
-    inactive = by_standing.get(_Standing.INACTIVE, [])
-    for standing, status in (
-        (_Standing.CONFIRMED, DiagnosisStatus.CONFIRMED),
-        (_Standing.UNSTATED, DiagnosisStatus.UNSTATED),
-        (_Standing.DOUBTFUL, DiagnosisStatus.UNCLEAR),
-        (_Standing.UNVERIFIED, DiagnosisStatus.UNCONFIRMED),
+        if _is_coded(condition):
+            by_standing.setdefault(standing(condition), []).append(condition)
+    refuted = by_standing.get(Standing.REFUTED, [])
+    inactive = by_standing.get(Standing.INACTIVE, [])
+    for how, status in (
+        (Standing.CONFIRMED, DiagnosisStatus.CONFIRMED),
+        (Standing.UNSTATED, DiagnosisStatus.UNSTATED),
+        (Standing.DOUBTFUL, DiagnosisStatus.UNCLEAR),
+        (Standing.UNVERIFIED, DiagnosisStatus.UNCONFIRMED),
     ):
-        entries = by_standing.get(standing)
+        entries = by_standing.get(how)
         if entries:
             if refuted and not _all_later(entries, refuted, today=today):
                 return _diagnosis(DiagnosisStatus.CONFLICTING, entries + refuted)
             if (
-                standing is _Standing.CONFIRMED
+                how is Standing.CONFIRMED
                 and inactive
                 and all(_clinical(each) is None for each in entries)
                 and not _all_later(entries, inactive, today=today)
@@ -174,13 +216,22 @@ def other_cancers(conditions: Iterable[Any], *, today: date) -> tuple[OtherCance
     broader words and is left out.
     """
     conditions = tuple(conditions)
-    broad_is_same = hcc(conditions, today=today).status is DiagnosisStatus.CONFIRMED
+    broad_is_same = _by_code(conditions, today=today).status is DiagnosisStatus.CONFIRMED
     return tuple(
-        OtherCancer(meaning=meaning.value, text=words_of(condition.code), source=source(condition))
+        OtherCancer(
+            meaning=meaning.value,
+            text=words_of(condition.code),
+            source=source(condition),
+            is_primary_of_liver=meaning is Finding.OTHER_PRIMARY,
+        )
         for condition in conditions
         if (meaning := finding(condition.code)) in _OTHER_CANCERS
-        and _standing(condition) in (_Standing.CONFIRMED, _Standing.UNSTATED, *_IN_DOUBT)
-        and not (broad_is_same and meaning is Finding.LIVER_CANCER_UNSPECIFIED)
+        and standing(condition) in _STANDS
+        and not (
+            meaning is Finding.LIVER_CANCER_UNSPECIFIED
+            # By its words it is told as what may be hepatocellular carcinoma.
+            and (broad_is_same or names_hcc(texts_of(condition.code)))
+        )
     )
 
 
@@ -193,7 +244,7 @@ def cancers_elsewhere(conditions: Iterable[Any]) -> tuple[OtherCancer, ...]:
     active = [
         condition
         for condition in conditions
-        if _standing(condition) in (_Standing.CONFIRMED, _Standing.UNSTATED)
+        if standing(condition) in (Standing.CONFIRMED, Standing.UNSTATED)
     ]
     if any(finding(condition.code) is Finding.LIVER_CANCER_UNSPECIFIED for condition in active):
         return ()
@@ -202,11 +253,13 @@ def cancers_elsewhere(conditions: Iterable[Any]) -> tuple[OtherCancer, ...]:
             meaning="cancer of another organ", text=words_of(condition.code), source=source(condition)
         )
         for condition in active
-        if any(
-            system in (ICD10, ICD10_CM, ICD10_GM) and _ELSEWHERE.fullmatch(code.upper())
-            for system, code in codes(condition.code)
-        )
+        if any(is_cancer_elsewhere(*pair) for pair in codes(condition.code))
     )
+
+
+def is_cancer_elsewhere(system: str, code: str) -> bool:
+    """Whether a code is of a primary cancer of another organ."""
+    return system in ICD10_SYSTEMS and _ELSEWHERE.fullmatch(code.upper()) is not None
 
 
 def present(meaning: Finding, conditions: Iterable[Any]) -> tuple[Any, ...]:
@@ -215,7 +268,7 @@ def present(meaning: Finding, conditions: Iterable[Any]) -> tuple[Any, ...]:
         condition
         for condition in conditions
         if finding(condition.code) is meaning
-        and _standing(condition) in (_Standing.CONFIRMED, _Standing.UNSTATED)
+        and standing(condition) in (Standing.CONFIRMED, Standing.UNSTATED)
     )
 
 
@@ -224,7 +277,7 @@ def in_doubt(meaning: Finding, conditions: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(
         condition
         for condition in conditions
-        if finding(condition.code) is meaning and _standing(condition) in _IN_DOUBT
+        if finding(condition.code) is meaning and standing(condition) in _IN_DOUBT
     )
 
 
@@ -233,5 +286,5 @@ def confirmed(meaning: Finding, conditions: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(
         condition
         for condition in conditions
-        if finding(condition.code) is meaning and _standing(condition) is _Standing.CONFIRMED
+        if finding(condition.code) is meaning and standing(condition) is Standing.CONFIRMED
     )

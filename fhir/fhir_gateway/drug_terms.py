@@ -51,6 +51,30 @@ _RXNORM = {
     Drug.SPIRONOLACTONE: "9997",
     Drug.FUROSEMIDE: "4603",
     Drug.TORSEMIDE: "38413",
+    Drug.ENTECAVIR: "306266",
+    Drug.TENOFOVIR_DISOPROXIL: "300195 322248",
+    Drug.TENOFOVIR_ALAFENAMIDE: "1721603",
+    Drug.LAMIVUDINE: "68244",
+    Drug.PROPRANOLOL: "8787",
+    Drug.NADOLOL: "7226",
+    Drug.CARVEDILOL: "20352",
+    Drug.ASPIRIN: "1191",
+    Drug.CLOPIDOGREL: "32968",
+    Drug.TICAGRELOR: "1116632",
+    Drug.PRASUGREL: "613391",
+    Drug.PREDNISONE: "8640",
+    Drug.PREDNISOLONE: "8638",
+    Drug.METHYLPREDNISOLONE: "6902",
+    Drug.DEXAMETHASONE: "3264",
+    Drug.HYDROCORTISONE: "5492",
+    Drug.TACROLIMUS: "42316",
+    Drug.CICLOSPORIN: "3008",
+    Drug.MYCOPHENOLATE: "68149 7145",
+    Drug.SIROLIMUS: "35302",
+    Drug.EVEROLIMUS: "141704",
+    Drug.AZATHIOPRINE: "1256",
+    Drug.INFLIXIMAB: "191831 1927283 2266523 1790539",
+    Drug.VEDOLIZUMAB: "1538097",
     Drug.LACTULOSE: "6218",
     Drug.RIFAXIMIN: "35619",
     Drug.OTHER_CHECKPOINT_INHIBITOR: (
@@ -108,6 +132,46 @@ ATC_DRUGS = {
     "A06AD12": Drug.LACTITOL,
     "A06AD61": Drug.LACTULOSE,
     "A07AA11": Drug.RIFAXIMIN,
+    # From memory, and confident: the reference gives no ATC code of these.
+    "J05AF10": Drug.ENTECAVIR,
+    "J05AF07": Drug.TENOFOVIR_DISOPROXIL,
+    "J05AF13": Drug.TENOFOVIR_ALAFENAMIDE,
+    "J05AF05": Drug.LAMIVUDINE,
+    "J05AF08": Drug.ADEFOVIR,
+    "J05AF11": Drug.TELBIVUDINE,
+    "C07AA05": Drug.PROPRANOLOL,
+    "C07AA12": Drug.NADOLOL,
+    "C07AG02": Drug.CARVEDILOL,
+    "B01AC06": Drug.ASPIRIN,
+    "B01AC04": Drug.CLOPIDOGREL,
+    "B01AC24": Drug.TICAGRELOR,
+    "B01AC22": Drug.PRASUGREL,
+    "H02AB07": Drug.PREDNISONE,
+    "H02AB06": Drug.PREDNISOLONE,
+    "H02AB04": Drug.METHYLPREDNISOLONE,
+    "H02AB02": Drug.DEXAMETHASONE,
+    "H02AB09": Drug.HYDROCORTISONE,
+    "A07EA06": Drug.BUDESONIDE,
+    "L04AD02": Drug.TACROLIMUS,
+    "L04AD01": Drug.CICLOSPORIN,
+    "L04AA06": Drug.MYCOPHENOLATE,
+    "L04AX01": Drug.AZATHIOPRINE,
+    # WHO moved sirolimus, everolimus, leflunomide and vedolizumab: records hold the older codes as well.
+    "L04AA10": Drug.SIROLIMUS,
+    "L04AH01": Drug.SIROLIMUS,
+    "L04AA18": Drug.EVEROLIMUS,
+    "L04AH02": Drug.EVEROLIMUS,
+    "L01EG02": Drug.EVEROLIMUS,
+    "L04AA13": Drug.LEFLUNOMIDE,
+    "L04AK01": Drug.LEFLUNOMIDE,
+    "L04AA33": Drug.VEDOLIZUMAB,
+    "L04AG05": Drug.VEDOLIZUMAB,
+    "L04AB02": Drug.INFLIXIMAB,
+    "L04AB04": Drug.ADALIMUMAB,
+    "L04AC05": Drug.USTEKINUMAB,
+    "L04AX03": Drug.METHOTREXATE,
+    "L01BA01": Drug.METHOTREXATE,
+    "L01FA01": Drug.RITUXIMAB,
 }
 """Substances, level 5."""
 
@@ -127,6 +191,12 @@ ATC_GROUPS = {
     "C08G": Drug.OTHER_DIURETIC,
     "C09BA": Drug.OTHER_DIURETIC,
     "C09DA": Drug.OTHER_DIURETIC,
+    # Inhibitors of platelet aggregation, corticosteroids and immunosuppressants by the name of their group.
+    "B01AC": Drug.OTHER_ANTIPLATELET,
+    "H02AB": Drug.OTHER_CORTICOSTEROID,
+    "H02B": Drug.OTHER_CORTICOSTEROID,
+    "A07EA": Drug.OTHER_CORTICOSTEROID,
+    "L04": Drug.OTHER_IMMUNOSUPPRESSANT,
 }
 """Groups: every substance in them has the role."""
 
@@ -145,11 +215,20 @@ ATC_UNSURE = (
     "L01EX",
     "L01FX",
     "L01FY",
+    # Drugs against cancers of the blood that are given to suppress immunity as well.
+    "L01AA",
+    "L01BB",
+    "L01EG",
+    "L01EJ",
+    "L01FA",
+    # Further antivirals that act on hepatitis B, and combinations for HIV that hold one of them.
+    "J05AF",
+    "J05AR",
 )
 """Groups that hold drugs of a role beside others, such as combinations of which some have a diuretic."""
 
 ATC_SURELY_OTHER = ("B01AC",)
-"""Within `ATC_UNSURE`: inhibitors of platelet aggregation are no anticoagulants."""
+"""Within `ATC_UNSURE`: inhibitors of platelet aggregation hold no anticoagulant beside."""
 
 _NAMES = {
     Drug.ATEZOLIZUMAB: "atezolizumab tecentriq",
@@ -212,6 +291,43 @@ _NAMES = {
     Drug.LACTITOL: "lactitol",
     Drug.RIFAXIMIN: "rifaximin xifaxan targaxan",
     Drug.ORNITHINE_ASPARTATE: "ornithine ornithin ornithinaspartat",
+    Drug.ENTECAVIR: "entecavir baraclude",
+    Drug.TENOFOVIR_DISOPROXIL: "tenofovir viread",
+    Drug.TENOFOVIR_ALAFENAMIDE: "alafenamide alafenamid vemlidy",
+    Drug.LAMIVUDINE: "lamivudine lamivudin zeffix epivir",
+    Drug.ADEFOVIR: "adefovir hepsera",
+    Drug.TELBIVUDINE: "telbivudine telbivudin",
+    Drug.OTHER_HBV_ANTIVIRAL: "besifovir clevudine clevudin",
+    Drug.PROPRANOLOL: "propranolol inderal dociton",
+    Drug.NADOLOL: "nadolol corgard",
+    Drug.CARVEDILOL: "carvedilol coreg dilatrend",
+    Drug.ASPIRIN: "aspirin ass acetylsalicylic acetylsalicylsäure",
+    Drug.CLOPIDOGREL: "clopidogrel plavix",
+    Drug.TICAGRELOR: "ticagrelor brilinta brilique",
+    Drug.PRASUGREL: "prasugrel effient efient",
+    Drug.PREDNISONE: "prednisone prednison decortin",
+    Drug.PREDNISOLONE: "prednisolone prednisolon",
+    Drug.METHYLPREDNISOLONE: "methylprednisolone methylprednisolon urbason medrol",
+    Drug.DEXAMETHASONE: "dexamethasone dexamethason fortecortin",
+    Drug.HYDROCORTISONE: "hydrocortisone hydrocortison",
+    Drug.BUDESONIDE: "budesonide budesonid",
+    Drug.TACROLIMUS: "tacrolimus prograf advagraf envarsus",
+    Drug.CICLOSPORIN: "ciclosporin cyclosporine cyclosporin sandimmun neoral",
+    Drug.MYCOPHENOLATE: "mycophenolate mycophenolat mycophenolic cellcept myfortic",
+    Drug.SIROLIMUS: "sirolimus rapamune",
+    Drug.EVEROLIMUS: "everolimus certican afinitor zortress",
+    Drug.AZATHIOPRINE: "azathioprine azathioprin imuran imurek",
+    Drug.INFLIXIMAB: "infliximab remicade inflectra remsima",
+    Drug.ADALIMUMAB: "adalimumab humira",
+    Drug.VEDOLIZUMAB: "vedolizumab entyvio",
+    Drug.USTEKINUMAB: "ustekinumab stelara",
+    Drug.RITUXIMAB: "rituximab mabthera rituxan",
+    Drug.METHOTREXATE: "methotrexate methotrexat",
+    Drug.LEFLUNOMIDE: "leflunomide leflunomid",
+    Drug.OTHER_IMMUNOSUPPRESSANT: (
+        "etanercept golimumab certolizumab tocilizumab abatacept secukinumab tofacitinib baricitinib "
+        "upadacitinib cyclophosphamide cyclophosphamid mercaptopurine mercaptopurin belatacept"
+    ),
 }
 
 DRUG_NAMES = {name: drug for drug, names in _NAMES.items() for name in names.split()}

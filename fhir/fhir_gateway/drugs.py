@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable
 from typing import Any
 
 from fhir_gateway.drug_terms import (
@@ -16,8 +16,8 @@ from fhir_gateway.drug_terms import (
     RXNORM_DRUGS,
 )
 from fhir_gateway.other_drugs import OTHER_RXNORM, names_other_drugs_only, words
-from fhir_gateway.terminology import ATC, RXNORM, codes
-from model.patient_facts import Drug
+from fhir_gateway.systems import ATC, RXNORM, codes, texts_of
+from model.patient_facts import Drug, DrugRole
 
 _ATC_SUBSTANCE = re.compile(r"[A-Z][0-9]{2}[A-Z]{2}[0-9]{2}")
 """Level 5 of ATC: a code of a group alone does not tell the drug."""
@@ -25,11 +25,7 @@ _ATC_SUBSTANCE = re.compile(r"[A-Z][0-9]{2}[A-Z]{2}[0-9]{2}")
 
 def drugs(concept: Any) -> frozenset[Drug]:
     """Return the drugs of `concept` that matter: by code, and by whole word of its text and displays."""
-    if concept is None:
-        return frozenset()
-    coded = {drug for system, code in codes(concept) if (drug := _coded(system, code)) is not None}
-    named = {DRUG_NAMES[word] for text in _texts(concept) for word in words(text) if word in DRUG_NAMES}
-    return frozenset(coded | named)
+    return _drugs(codes(concept), texts_of(concept))
 
 
 def is_told(concept: Any) -> bool:
@@ -38,20 +34,53 @@ def is_told(concept: Any) -> bool:
     An ATC code or an RxNorm code that we know decides. Otherwise each of its texts must be known word for
     word: what is unknown may be a brand of any drug.
     """
-    if drugs(concept):
+    return _is_told(codes(concept), texts_of(concept))
+
+
+def certainly_of_no_role(pairs: tuple[tuple[str, str], ...], texts: tuple[str, ...]) -> bool:
+    """Whether codes and texts as they came certainly mean a drug that does not matter."""
+    return not _drugs(pairs, texts) and _is_told(pairs, texts)
+
+
+def certainly_of_no_regimen(pairs: tuple[tuple[str, str], ...], texts: tuple[str, ...]) -> bool:
+    """Whether codes and texts as they came certainly mean no drug that treats a tumour."""
+    return OF_REGIMENS.isdisjoint(drug.role for drug in _drugs(pairs, texts)) and _is_told(pairs, texts)
+
+
+@functools.lru_cache(maxsize=4096)
+def _drugs(pairs: tuple[tuple[str, str], ...], texts: tuple[str, ...]) -> frozenset[Drug]:
+    coded = {drug for system, code in pairs if (drug := _coded(system, code)) is not None}
+    named: set[Drug] = set()
+    for text in texts:
+        found = {DRUG_NAMES[word] for word in words(text) if word in DRUG_NAMES}
+        if Drug.TENOFOVIR_ALAFENAMIDE in found and "disoproxil" not in words(text):
+            found.discard(Drug.TENOFOVIR_DISOPROXIL)  # "tenofovir" is the name of neither alone
+        named |= found
+    return frozenset(coded | named)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_told(pairs: tuple[tuple[str, str], ...], texts: tuple[str, ...]) -> bool:
+    # A drug that may hold a diuretic beside it, as "propranolol comp", must be known word for word as well.
+    if any(drug.role not in _ORDINARY for drug in _drugs(pairs, texts)):
         return True
-    if any(_is_surely_other(system, code) for system, code in codes(concept)):
+    if any(_is_surely_other(system, code) for system, code in pairs):
         return True
-    texts = _texts(concept)
     return bool(texts) and all(names_other_drugs_only(text) for text in texts)
 
 
-def _texts(concept: Any) -> tuple[str, ...]:
-    texts: Iterable[str | None] = (
-        concept.text,
-        *(coding.display for coding in concept.coding or ()),
-    )
-    return tuple(dict.fromkeys(text for text in texts if text and text.strip()))
+OF_REGIMENS = frozenset({DrugRole.CHECKPOINT_INHIBITOR, DrugRole.ANTI_ANGIOGENIC})
+"""Why a drug treats the tumour."""
+
+_ORDINARY = frozenset(
+    {
+        DrugRole.HBV_ANTIVIRAL,
+        DrugRole.BETA_BLOCKER,
+        DrugRole.ANTIPLATELET,
+        DrugRole.CORTICOSTEROID,
+        DrugRole.IMMUNOSUPPRESSANT,
+    }
+)
 
 
 def _coded(system: str, code: str) -> Drug | None:
@@ -72,5 +101,5 @@ def _is_surely_other(system: str, code: str) -> bool:
     return (
         system == ATC
         and _ATC_SUBSTANCE.fullmatch(code) is not None
-        and (code.startswith(ATC_SURELY_OTHER) or not code.startswith(ATC_UNSURE))
+        and (code in ATC_DRUGS or code.startswith(ATC_SURELY_OTHER) or not code.startswith(ATC_UNSURE))
     )

@@ -3,33 +3,42 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol, TypeVar
 
 from fhir_gateway import diagnoses
+from fhir_gateway.examination import endoscopy_reports, examination_facts
 from fhir_gateway.laboratory import laboratory_facts
-from fhir_gateway.medications import MedicationList, contained_in, medication_list, medications_in
-from fhir_gateway.observations import Entry
-from fhir_gateway.parsing import (
-    Belonging,
-    UnreadableResource,
-    Whose,
-    parse,
-    parse_envelope,
-    readable_code,
-    reference_to,
-)
+from fhir_gateway.medication_history import medication_history
+from fhir_gateway.medications import MedicationList, medication_list, medications_in
+from fhir_gateway.observation_terms import Examination
+from fhir_gateway.parsing import UnreadableResource, Whose
+from fhir_gateway.patient import record_patient
 from fhir_gateway.prefetch import Prefetched, read_prefetch
+from fhir_gateway.problems import problem_facts
+from fhir_gateway.procedures import procedure_facts
+from fhir_gateway.reading import Read, read
+from fhir_gateway.serology import serology_facts
 from fhir_gateway.signs import sign_fact
-from fhir_gateway.terminology import Finding, analyte, finding
+from fhir_gateway.terminology import Finding
 from fhir_gateway.units import UnitConverter
-from model.patient_facts import Diagnosis, DiagnosisStatus, PatientFacts, SignFact, SignGrade, Unused
-
-LIVER_FUNCTION_WINDOW = timedelta(days=28)
-"""Clinical reference 1.12: parts of Child-Pugh, 14 days at best, 28 at most."""
+from model.patient_facts import (
+    DEFAULT_WINDOWS,
+    Analyte,
+    Diagnosis,
+    DiagnosisStatus,
+    PatientFacts,
+    Person,
+    RecordWindows,
+    SignFact,
+    SignGrade,
+    Source,
+    Unused,
+)
 
 _KEY_NAMES = {
     "laboratory": "laboratory values",
@@ -37,29 +46,25 @@ _KEY_NAMES = {
     "medications": "the medication list",
     "conditions": "the conditions",
 }
+"""Asked for since the first version: a client that does not send them is told so."""
+
+_FURTHER_KEY_NAMES = {
+    "virology": "tests on viral hepatitis",
+    "examination": "performance status, blood pressure and weight",
+    "urine": "tests of urine",
+    "procedures": "procedures",
+    "past_medications": "earlier medication",
+    "administrations": "doses given",
+}
+"""Whoever does not send these leaves unknown what rests on them, and each criterion says so by itself."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Read:
-    """What could be read, by type; `unreadable` and `not_own` count what could not be used at all."""
+class _Sourced(Protocol):
+    @property
+    def source(self) -> Source: ...
 
-    conditions: tuple[Any, ...]
-    observations: tuple[Entry, ...]
-    requests: tuple[tuple[Any, Mapping[str, Any]], ...]
-    medications: Mapping[str, Any]
-    unreadable: Mapping[str, int]
-    not_own: Mapping[str, int]
-    """What names another patient, or nobody, or somebody who may be this patient."""
-    hidden: frozenset[Finding | None]
-    """What the unreadable Conditions are about; None where even their code cannot be read."""
 
-    def is_whole(self, kind: str) -> bool:
-        """Whether every resource of `kind` that came could be used."""
-        return not self.unreadable.get(kind) and not self.not_own.get(kind)
-
-    def may_hide(self, *meanings: Finding) -> bool:
-        """Whether an unreadable Condition may be about one of `meanings`."""
-        return None in self.hidden or not self.hidden.isdisjoint(meanings)
+Fact = TypeVar("Fact", bound=_Sourced)
 
 
 def patient_facts(
@@ -69,12 +74,12 @@ def patient_facts(
     now: datetime,
     converter: UnitConverter,
     fhir_base: str | None = None,
-    window: timedelta = LIVER_FUNCTION_WINDOW,
+    windows: RecordWindows = DEFAULT_WINDOWS,
 ) -> PatientFacts:
     """Return what `prefetch` says of the patient.
 
     A resource that is broken, of somebody else or in doubt spoils nothing but itself, and is told in
-    `unused` or `gaps`.
+    `unused` or `gaps`; one that is evidently about nothing that we read is passed over, see `reading`.
 
     Parameters
     ----------
@@ -86,88 +91,174 @@ def patient_facts(
         With time zone.
     fhir_base
         The client's FHIR server, when it names one.
-    window
-        How old the parts of Child-Pugh may be.
+    windows
+        How old each kind of fact may be.
     """
     prefetched = read_prefetch(prefetch)
-    read = _read(prefetched, Whose(patient_id=patient_id, fhir_base=fhir_base))
+    found = read(prefetched, Whose(patient_id=patient_id, fhir_base=fhir_base))
+    observations, conditions = found.observations, found.conditions
+    today = now.date()
 
-    labs, unused_labs = laboratory_facts(read.observations, now=now, window=window, converter=converter)
-    if "laboratory" in prefetched.incomplete:
-        unused_labs += tuple(
-            Unused(name=lab.analyte.value, reason=_LIST_NOT_WHOLE, source=lab.source) for lab in labs
-        )
-        labs = ()
-    ascites, unused_ascites = sign_fact(
-        Finding.ASCITES, read.conditions, read.observations, now=now, window=window
+    labs, outdated_loads, unused_labs = laboratory_facts(
+        observations, now=now, windows=windows, converter=converter
     )
-    encephalopathy, unused_encephalopathy = sign_fact(
-        Finding.ENCEPHALOPATHY, read.conditions, read.observations, now=now, window=window
+    serology, unused_serology = serology_facts(observations, now=now, windows=windows)
+    examined = examination_facts(observations, now=now, windows=windows, converter=converter)
+    missing = prefetched.incomplete
+    labs, outdated_labs = _certain(missing, labs, lambda lab: (_key_of(lab.analyte), lab.analyte))
+    serology, outdated_serology = _certain(missing, serology, lambda each: ("virology", each.test))
+    body, outdated_body = _certain(missing, examined.body, lambda each: ("examination", each.measure))
+    ecog, outdated_ecog = _certain(missing, _some(examined.ecog), lambda _: ("examination", Examination.ECOG))
+    pressure, outdated_pressure = _certain(
+        missing, _some(examined.blood_pressure), lambda _: ("examination", Examination.BLOOD_PRESSURE)
     )
-    conditions_whole = prefetched.is_whole("conditions") and not read.not_own.get("Condition")
-    ascites, ascites_left = _certain_sign(
-        Finding.ASCITES,
-        ascites,
-        findings_whole="findings" not in prefetched.incomplete,
-        conditions_whole=(conditions_whole and not read.may_hide(Finding.ASCITES, Finding.MALIGNANT_ASCITES)),
+    dipstick, outdated_dipstick = _certain(
+        missing, _some(examined.dipstick), lambda _: ("urine", Examination.DIPSTICK)
     )
-    encephalopathy, encephalopathy_left = _certain_sign(
-        Finding.ENCEPHALOPATHY,
-        encephalopathy,
-        findings_whole="findings" not in prefetched.incomplete,
-        conditions_whole=conditions_whole and not read.may_hide(Finding.ENCEPHALOPATHY),
-    )
+
+    signs, unused_signs = _signs(prefetched, found, now, windows)
     malignant = (
-        *diagnoses.present(Finding.MALIGNANT_ASCITES, read.conditions),
-        *diagnoses.in_doubt(Finding.MALIGNANT_ASCITES, read.conditions),
+        *diagnoses.present(Finding.MALIGNANT_ASCITES, conditions),
+        *diagnoses.in_doubt(Finding.MALIGNANT_ASCITES, conditions),
     )
+    ascites, encephalopathy = signs[Finding.ASCITES], signs[Finding.ENCEPHALOPATHY]
     if malignant and (ascites is None or ascites.grade is SignGrade.NONE):
         ascites = None  # not a sign of liver function, and yet nobody can say that there is none
-    cholestatic = diagnoses.confirmed(Finding.CHOLESTATIC, read.conditions)
+    cholestatic = diagnoses.confirmed(Finding.CHOLESTATIC, conditions)
     perhaps_cholestatic = (
-        *diagnoses.present(Finding.CHOLESTATIC, read.conditions),
-        *diagnoses.in_doubt(Finding.CHOLESTATIC, read.conditions),
+        *diagnoses.present(Finding.CHOLESTATIC, conditions),
+        *diagnoses.in_doubt(Finding.CHOLESTATIC, conditions),
     )
-    medications = medication_list(
-        read.requests,
-        {**read.medications, **medications_in(prefetch.get("medications"))},
-        fhir_base=fhir_base,
-    )
+    included = {
+        **found.medications,
+        **medications_in(prefetch.get("medications")),
+        **medications_in(prefetch.get("past_medications")),
+        **medications_in(prefetch.get("administrations")),
+    }
+    medications = medication_list(found.requests, included, fhir_base=fhir_base)
+    earlier = medication_history(found.requests, found.administrations, included, fhir_base=fhir_base)
+    problems = problem_facts(conditions, observations, now=now)
+    reports = endoscopy_reports(observations, now)
 
     return PatientFacts(
-        hcc=_certain_diagnosis(diagnoses.hcc(read.conditions, today=now.date()), read),
-        other_cancers=diagnoses.other_cancers(read.conditions, today=now.date()),
-        cancers_elsewhere=diagnoses.cancers_elsewhere(read.conditions),
+        hcc=_certain_diagnosis(diagnoses.hcc(conditions, today=today), found),
+        other_cancers=diagnoses.other_cancers(conditions, today=today),
+        cancers_elsewhere=diagnoses.cancers_elsewhere(conditions),
         labs=labs,
+        outdated_labs=outdated_loads,
         ascites=ascites,
         encephalopathy=encephalopathy,
         cholestatic=next((diagnoses.source(each) for each in cholestatic), None),
         cholestatic_in_doubt=bool(perhaps_cholestatic) and not cholestatic,
         drugs=medications.drugs,
         drugs_complete=(
-            medications.is_told and prefetched.is_whole("medications") and read.is_whole("MedicationRequest")
+            medications.is_told and prefetched.is_whole("medications") and found.is_whole("MedicationRequest")
         ),
         unrecognised_drugs=medications.unrecognised,
         unused=(
             *unused_labs,
-            *unused_ascites,
-            *ascites_left,
-            *unused_encephalopathy,
-            *encephalopathy_left,
+            *outdated_labs,
+            *unused_serology,
+            *outdated_serology,
+            *examined.unused,
+            *outdated_body,
+            *outdated_ecog,
+            *outdated_pressure,
+            *outdated_dipstick,
+            *unused_signs,
             *_unused("malignant ascites", "it is no sign of liver function", malignant),
             *(() if cholestatic else _not_confirmed("cholestatic liver disease", perhaps_cholestatic)),
         ),
-        conditions_complete=prefetched.is_whole("conditions") and read.is_whole("Condition"),
-        gaps=_gaps(prefetched, read, medications),
+        conditions_complete=prefetched.is_whole("conditions") and found.is_whole("Condition"),
+        gaps=_gaps(prefetched, found, medications),
+        person=_person(prefetch),
+        problems=problems,
+        procedures=procedure_facts(found.procedures, reports, now=now),
+        procedures_complete=prefetched.is_whole("procedures") and found.is_whole("Procedure"),
+        serology=serology,
+        dipstick=next(iter(dipstick), None),
+        blood_pressure=next(iter(pressure), None),
+        body=body,
+        ecog=next(iter(ecog), None),
+        past_drugs=earlier.drugs,
+        past_drugs_complete=(
+            earlier.is_told
+            and prefetched.is_whole("past_medications")
+            and found.is_whole("MedicationRequest")
+        ),
     )
 
 
 _LIST_NOT_WHOLE = "not all of the list came, so that a newer one may be missing"
 
 
-def _certain_diagnosis(diagnosis: Diagnosis, read: _Read) -> Diagnosis:
+def _some(fact: Fact | None) -> tuple[Fact, ...]:
+    return () if fact is None else (fact,)
+
+
+def _key_of(analyte: Analyte) -> str:
+    match analyte:
+        case Analyte.HBV_DNA | Analyte.HCV_RNA:
+            return "virology"
+        case Analyte.URINE_PROTEIN_24H | Analyte.URINE_PROTEIN_CREATININE:
+            return "urine"
+        case _:
+            return "laboratory"
+
+
+def _certain(
+    missing: AbstractSet[str], facts: tuple[Fact, ...], place: Callable[[Fact], tuple[str, StrEnum]]
+) -> tuple[tuple[Fact, ...], tuple[Unused, ...]]:
+    """Return the facts of lists that came whole, and what of the others a newer entry may outdate.
+
+    Parameters
+    ----------
+    place
+        The key of `PREFETCH` under which a fact comes, and its name.
+    """
+    kept = tuple(fact for fact in facts if place(fact)[0] not in missing)
+    left = tuple(
+        Unused(name=place(fact)[1].value, reason=_LIST_NOT_WHOLE, source=fact.source)
+        for fact in facts
+        if place(fact)[0] in missing
+    )
+    return kept, left
+
+
+def _signs(
+    prefetched: Prefetched, found: Read, now: datetime, windows: RecordWindows
+) -> tuple[Mapping[Finding, SignFact | None], tuple[Unused, ...]]:
+    """Return what is certain of ascites and of encephalopathy, and what was not used."""
+    conditions_whole = prefetched.is_whole("conditions") and not found.not_own.get("Condition")
+    signs: dict[Finding, SignFact | None] = {}
+    unused: list[Unused] = []
+    for sign, hiding in (
+        (Finding.ASCITES, (Finding.ASCITES, Finding.MALIGNANT_ASCITES)),
+        (Finding.ENCEPHALOPATHY, (Finding.ENCEPHALOPATHY,)),
+    ):
+        entries = (*found.observations.entries(sign), *found.observations.on_anything)
+        fact, left = sign_fact(sign, found.conditions, entries, now=now, window=windows.liver_function)
+        signs[sign], outdated = _certain_sign(
+            sign,
+            fact,
+            findings_whole="findings" not in prefetched.incomplete,
+            conditions_whole=conditions_whole and not found.may_hide(*hiding),
+        )
+        unused += (*left, *outdated)
+    return signs, tuple(unused)
+
+
+def _person(prefetch: Mapping[str, Any]) -> Person:
+    try:
+        patient = record_patient(prefetch)
+    except UnreadableResource:
+        return Person()
+    return Person(birth_date=patient.birth_date, sex=patient.sex)
+
+
+def _certain_diagnosis(diagnosis: Diagnosis, found: Read) -> Diagnosis:
     """Return `diagnosis`, unclear where an entry that cannot be read may refute or end it."""
-    if diagnosis.status is DiagnosisStatus.CONFIRMED and read.may_hide(Finding.HCC):
+    if diagnosis.status is DiagnosisStatus.CONFIRMED and found.may_hide(Finding.HCC):
         return replace(diagnosis, status=DiagnosisStatus.UNCLEAR)
     return diagnosis
 
@@ -203,108 +294,21 @@ def _unused(name: str, reason: str, conditions: tuple[Any, ...]) -> tuple[Unused
     return tuple(Unused(name=name, reason=reason, source=diagnoses.source(each)) for each in conditions)
 
 
-def _read(prefetched: Prefetched, whose: Whose) -> _Read:
-    conditions: list[Any] = []
-    observations: list[Entry] = []
-    requests: list[tuple[Any, Mapping[str, Any]]] = []
-    included: dict[str, Any] = {}
-    unreadable: Counter[str] = Counter()
-    not_own: Counter[str] = Counter()
-    hidden: set[Finding | None] = set()
-    for kind, resource in _of_our_kinds(prefetched.resources):
-        try:
-            parsed = parse(resource)
-        except UnreadableResource:
-            unreadable[kind] += 1
-            if kind == "Observation":
-                observations += _envelope(resource, whose)
-            hidden |= _hidden(kind, resource)
-            continue
-        if kind == "Medication":
-            included[reference_to(parsed, kind)] = parsed
-            continue
-        belonging = whose.owns(parsed)
-        if belonging is not Belonging.OWN:
-            not_own[kind] += 1
-        if kind == "Observation":
-            observations += _entry(parsed, belonging)
-        elif belonging is Belonging.OWN and kind == "Condition":
-            conditions.append(parsed)
-        elif belonging is Belonging.OWN:
-            requests.append((parsed, contained_in(resource)))
-    return _Read(
-        conditions=tuple(conditions),
-        observations=tuple(observations),
-        requests=tuple(requests),
-        medications=included,
-        unreadable=unreadable,
-        not_own=not_own,
-        hidden=frozenset(hidden),
-    )
-
-
-def _of_our_kinds(resources: Iterable[Any]) -> Iterator[tuple[str, Any]]:
-    """Yield what may be the patient's own state; what is no resource at all goes as `resource`."""
-    for resource in resources:
-        kind = resource.get("resourceType") if isinstance(resource, Mapping) else None
-        if not isinstance(kind, str):
-            yield "resource", resource
-        elif kind in ("Condition", "Observation", "MedicationRequest", "Medication"):
-            yield kind, resource  # and not family history, encounters ...
-
-
-def _entry(observation: Any, belonging: Belonging) -> tuple[Entry, ...]:
-    match belonging:
-        case Belonging.OWN:
-            return (Entry(observation=observation),)
-        case Belonging.DOUBTFUL:
-            return (Entry(observation=observation, problem=_NOT_SAID_TO_BE_THEIRS),)
-        case Belonging.FOREIGN:
-            return ()
-
-
-_NOT_SAID_TO_BE_THEIRS = "it is not said for certain to be this patient's"
-
-
-def _hidden(kind: str, resource: Any) -> frozenset[Finding | None]:
-    """Return what a resource that cannot be read says of diagnoses, as `_Read.hidden` has it."""
-    if kind != "Condition":
-        return frozenset()
-    code, whole = readable_code(resource)
-    meaning = finding(code)
-    return frozenset() if meaning is None and whole else frozenset({meaning})
-
-
-def _envelope(resource: Mapping[str, Any], whose: Whose) -> tuple[Entry, ...]:
-    """Return what of a broken Observation could be read, unless it is certainly of somebody else."""
-    try:
-        envelope = parse_envelope(resource)
-    except UnreadableResource:
-        return ()
-    if whose.owns(envelope) is Belonging.FOREIGN:
-        return ()
-    code, whole = readable_code(resource)
-    means_nothing = analyte(code) is None and finding(code) is None
-    return (
-        Entry(
-            observation=envelope,
-            problem="it could not be read",
-            on_anything=means_nothing and not whole,
-        ),
-    )
-
-
-def _gaps(prefetched: Prefetched, read: _Read, medications: MedicationList) -> tuple[str, ...]:
+def _gaps(prefetched: Prefetched, found: Read, medications: MedicationList) -> tuple[str, ...]:
     gaps = [f"{name}: not sent" for key, name in _KEY_NAMES.items() if key in prefetched.absent]
-    gaps += [f"{name}: not sent whole" for key, name in _KEY_NAMES.items() if key in prefetched.incomplete]
-    gaps += [f"{count} {kind} could not be read" for kind, count in sorted(read.unreadable.items())]
+    gaps += [
+        f"{name}: not sent whole"
+        for key, name in (_KEY_NAMES | _FURTHER_KEY_NAMES).items()
+        if key in prefetched.incomplete
+    ]
+    gaps += [f"{count} {kind} could not be read" for kind, count in sorted(found.unreadable.items())]
     if medications.nameless:
         gaps.append("the medication list names a drug without code or words")
     if medications.uncertain:
         gaps.append(
             f"{medications.uncertain} on the medication list only planned, or of a status that is not known"
         )
-    if read.not_own:
-        count = sum(read.not_own.values())
+    if found.not_own:
+        count = sum(found.not_own.values())
         gaps.append(f"{count} of what was sent is not said to be this patient's and was left aside")
     return tuple(gaps)

@@ -10,15 +10,17 @@ from typing import Any
 
 from fhir.resources.R4B.codeableconcept import CodeableConcept
 
-from fhir_gateway.drugs import drugs, is_told
+from fhir_gateway.dosage import daily_dose, is_systemic
+from fhir_gateway.drugs import OF_REGIMENS, drugs, is_told
 from fhir_gateway.parsing import Belonging, UnreadableResource, Whose, day_of, parse, reference_to
-from fhir_gateway.terminology import words_of
+from fhir_gateway.systems import texts_of, words_of
 from model.patient_facts import ActiveDrug, Drug, DrugRole, Source
 
 _ORDERS = frozenset({"order", "original-order", "reflex-order", "filler-order", "instance-order"})
 _NOT_TAKEN = frozenset({"on-hold", "cancelled", "completed", "entered-in-error", "stopped", "draft"})
+_BY_DOSE_AND_ROUTE = frozenset({DrugRole.CORTICOSTEROID, DrugRole.IMMUNOSUPPRESSANT, DrugRole.ANTIPLATELET})
+"""Of these every order counts: two strengths are taken together, and an ointment hides no capsule."""
 _BEING_ORDERED = frozenset({"draft", "active", "on-hold", "unknown"})
-_OF_REGIMENS = frozenset({DrugRole.CHECKPOINT_INHIBITOR, DrugRole.ANTI_ANGIOGENIC})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +28,7 @@ class MedicationList:
     """The active orders, as far as they can be told."""
 
     drugs: tuple[ActiveDrug, ...]
-    """Those that matter to the rules, each once, by its newest order."""
+    """Those that matter to the rules, each once, by its newest order; by each where dose and route matter."""
     unrecognised: tuple[str, ...]
     """The record's words for drugs that we do not know: from outside, to be escaped."""
     nameless: int
@@ -55,8 +57,8 @@ class OrderedDrugs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Named:
-    """How one order names its drug."""
+class NamedDrugs:
+    """How an order, or a dose given, names its drug."""
 
     product: tuple[Any, ...]
     """CodeableConcepts of the product, each by itself enough."""
@@ -67,17 +69,26 @@ class _Named:
 
     @property
     def drugs(self) -> frozenset[Drug]:
+        """Those that matter to the rules."""
         return frozenset(drug for concept in (*self.product, *self.ingredients) for drug in drugs(concept))
 
     @property
     def is_told(self) -> bool:
-        if self.drugs:
+        """Whether it certainly means no drug of the rules beside `drugs`."""
+        concepts = (*self.product, *self.ingredients)
+        if any(drugs(each) and is_told(each) for each in concepts):
             return True
         by_product = bool(self.product) and all(is_told(concept) for concept in self.product)
         return by_product or (self.ingredients_whole and all(is_told(each) for each in self.ingredients))
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """All words for it."""
+        return tuple(text for each in (*self.product, *self.ingredients) for text in texts_of(each))
+
+    @property
     def words(self) -> str:
+        """The record's words for it: from outside, to be escaped."""
         return next((text for each in (*self.product, *self.ingredients) if (text := words_of(each))), "")
 
 
@@ -92,19 +103,20 @@ def medication_list(
     Parameters
     ----------
     requests
-        Each MedicationRequest with the Medications that it contains, as `contained_in` gives them.
+        Each MedicationRequest, and the same as JSON as parsed.
     included
         Medications that came beside, by reference and by `fullUrl`.
     fhir_base
         The client's FHIR server, when it names one: a reference may be absolute.
     """
     taken: dict[Drug, ActiveDrug] = {}
+    each_order: list[ActiveDrug] = []
     unrecognised: list[str] = []
     nameless = uncertain = 0
-    for request, contained in requests:
+    for request, raw in requests:
         if request.status in _NOT_TAKEN or request.doNotPerform:
             continue
-        named = _named(request, {**included, **contained}, fhir_base)
+        named = named_drugs(request, {**included, **contained_in(raw)}, fhir_base)
         if request.status != "active" or request.intent not in _ORDERS:
             uncertain += bool(named.drugs) or not named.is_told
             continue
@@ -119,10 +131,20 @@ def medication_list(
                 on=day_of(request.authoredOn),
                 status=request.status,
             )
-            if drug not in taken or (source.on or date.min) > (taken[drug].source.on or date.min):
-                taken[drug] = ActiveDrug(drug=drug, source=source)
+            active = ActiveDrug(
+                drug=drug,
+                source=source,
+                daily_dose=daily_dose(raw),
+                is_systemic=is_systemic(raw, named.texts),
+            )
+            if drug.role in _BY_DOSE_AND_ROUTE:
+                each_order.append(active)
+            elif drug not in taken or _order(source) > _order(taken[drug].source):
+                taken[drug] = active
+    in_order = list(Drug)
+    newest_first = sorted((*taken.values(), *each_order), key=lambda each: _order(each.source), reverse=True)
     return MedicationList(
-        drugs=tuple(taken[drug] for drug in Drug if drug in taken),
+        drugs=tuple(sorted(newest_first, key=lambda each: in_order.index(each.drug))),
         unrecognised=tuple(dict.fromkeys(unrecognised)),
         nameless=nameless,
         uncertain=uncertain,
@@ -172,8 +194,8 @@ def ordered_drugs(
         belonging = whose.owns(request)
         if request.doNotPerform or request.status not in _BEING_ORDERED or belonging is Belonging.FOREIGN:
             continue
-        named = _named(request, {**included, **contained_in(resource)}, whose.fhir_base)
-        of_regimens = any(drug.role in _OF_REGIMENS for drug in named.drugs)
+        named = named_drugs(request, {**included, **contained_in(resource)}, whose.fhir_base)
+        of_regimens = any(drug.role in OF_REGIMENS for drug in named.drugs)
         status_in_doubt |= of_regimens and not has_status
         incomplete |= not named.is_told
         found |= named.drugs
@@ -185,10 +207,14 @@ def ordered_drugs(
         return OrderedDrugs(drugs=frozenset())
     return OrderedDrugs(
         drugs=frozenset(found),
-        subject_in_doubt=any(drug.role in _OF_REGIMENS for drug in found - own),
+        subject_in_doubt=any(drug.role in OF_REGIMENS for drug in found - own),
         status_in_doubt=status_in_doubt,
         incomplete=incomplete,
     )
+
+
+def _order(source: Source) -> tuple[date, str]:
+    return source.on or date.min, source.reference
 
 
 def medications_in(bundle: Any) -> dict[str, Any]:
@@ -229,12 +255,13 @@ def _medications(resources: Iterable[Any]) -> Iterable[tuple[str, Any]]:
             yield reference_to(medication, "Medication"), medication
 
 
-def _named(request: Any, medications: Mapping[str, Any], fhir_base: str | None) -> _Named:
+def named_drugs(request: Any, medications: Mapping[str, Any], fhir_base: str | None) -> NamedDrugs:
+    """Return how a MedicationRequest or a MedicationAdministration names its drug."""
     if request.medicationCodeableConcept is not None:
-        return _Named(product=(request.medicationCodeableConcept,), ingredients=())
+        return NamedDrugs(product=(request.medicationCodeableConcept,), ingredients=())
     reference = request.medicationReference
     if reference is None:
-        return _Named(product=(), ingredients=())
+        return NamedDrugs(product=(), ingredients=())
     literal = reference.reference or ""
     here = f"{fhir_base.rstrip('/')}/" if fhir_base else ""
     medication = medications.get(literal) or medications.get(literal.removeprefix(here))
@@ -243,7 +270,7 @@ def _named(request: Any, medications: Mapping[str, Any], fhir_base: str | None) 
         product.append(CodeableConcept(text=reference.display))
     listed = (medication.ingredient or ()) if medication is not None else ()
     ingredients = tuple(each.itemCodeableConcept for each in listed if each.itemCodeableConcept is not None)
-    return _Named(
+    return NamedDrugs(
         product=tuple(product),
         ingredients=ingredients,
         ingredients_whole=bool(listed) and len(ingredients) == len(listed),

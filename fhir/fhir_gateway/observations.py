@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import calendar
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
-from fhir_gateway.parsing import OBSERVATION_VALUES, day_of, reference_to
+from fhir_gateway.parsing import OBSERVATION_VALUES, UnusableValue, day_of, reference_to
 from model.patient_facts import Source, Unused
 
 T = TypeVar("T")
@@ -58,6 +58,8 @@ class Entry:
     """Why it cannot be relied upon whatever it states; '' when it can."""
     on_anything: bool = False
     """Whether its code cannot be read, so that it may state anything that is observed."""
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """JSON as parsed, for the elements that do not decide whether it can be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +159,53 @@ def moment_of(observation: Any, now: datetime) -> Moment:
         )
     except ValueError:  # the year 0
         return Moment(first=None, last=published)
+
+
+def stated(entry: Entry, now: datetime, decode: Callable[[Entry], T]) -> Statement[T]:
+    """Return what `entry` states by `decode`, which raises `UnusableValue` for what it cannot rely upon."""
+    value, problem = None, problem_of(entry, now)
+    if not problem:
+        try:
+            value = decode(entry)
+        except UnusableValue as error:
+            problem = str(error)
+    return Statement(
+        value=value,
+        moment=moment_of(entry.observation, now),
+        issued=entry.observation.issued,
+        source=source_of(entry.observation),
+        problem=problem,
+        speaks=speaks(entry),
+    )
+
+
+def current(
+    name: str, statements: Sequence[Statement[T]], *, now: datetime, window: timedelta
+) -> tuple[Statement[T] | None, tuple[Unused, ...]]:
+    """Return the statement that counts, none where that is not certain, and what was not used of `name`."""
+    unusable = [each for each in statements if each.value is None]
+    candidates = newest(each for each in statements if each.value is not None)
+    if not candidates:
+        return None, told(name, [each.unused(name) for each in unusable])
+    candidate = min(candidates, key=lambda each: each.source.reference)
+    # What the candidate certainly came after is settled; anything else may be the worse value.
+    open_ones = [each for each in unusable if not each.is_superseded_by(candidate)]
+    left = [each.unused(name) for each in open_ones]
+    assert candidate.source.on is not None
+    if any(each.value != candidate.value for each in candidates):
+        same_time = all(each.moment == candidate.moment for each in candidates)
+        reason = (
+            "two different values carry the same time"
+            if same_time
+            else "there are different values, and which is the newest cannot be told"
+        )
+    elif any(each.speaks for each in open_ones):
+        reason = "another value, which is not older, cannot be used"
+    elif now.date() - candidate.source.on > window:
+        reason = f"it is older than {window.days} days"
+    else:
+        return candidate, told(name, left)
+    return None, told(name, [*left, candidate.unused(name, reason)])
 
 
 def newest(statements: Iterable[Statement[T]]) -> tuple[Statement[T], ...]:

@@ -15,7 +15,8 @@ def _set(words: str) -> frozenset[str]:
 
 
 OTHER_RXNORM = _set(
-    # Clinical reference 3.4: antivirals, antiplatelets, steroids, immunosuppressants, beta blockers.
+    # Clinical reference 3.4: antivirals, antiplatelets, steroids, immunosuppressants, beta blockers. What of
+    # them matters is found by `RXNORM_DRUGS`; a product of theirs holds no drug of another kind.
     "306266 300195 1721603 68244 32968 1116632 613391 8640 8638 6902 3264 5492 42316 3008 68149 7145 35302 "
     "141704 191831 1927283 2266523 1790539 1538097 8787 7226 20352 1191 1256"
 )
@@ -81,7 +82,17 @@ _OTHER_NAMES = _set(
     "multivitamins biotin "
     # What else stands on ordinary lists, contrast media and supplies among it
     "alendronic risedronic galantamine galantamin docusate docusat iohexol iopromide iopromid iodixanol "
-    "gadobutrol isophane needle needles lancets lancet"
+    "gadobutrol isophane needle needles lancets lancet "
+    # Brands of one ingredient that is named above
+    "vemlidy viread baraclude zeffix epivir inderal dociton corgard coreg dilatrend plavix brilinta brilique "
+    "efient decortin urbason medrol fortecortin prograf advagraf envarsus sandimmun neoral cellcept myfortic "
+    "rapamune certican afinitor zortress imuran imurek remicade inflectra remsima cyclosporin hepsera "
+    "humira entyvio stelara mabthera rituxan "
+    # Immunosuppressants and antivirals that are not named above
+    "etanercept golimumab certolizumab tocilizumab abatacept secukinumab tofacitinib baricitinib "
+    "upadacitinib cyclophosphamide cyclophosphamid mercaptopurine mercaptopurin belatacept telbivudine "
+    "telbivudin "
+    "clevudine clevudin"
 )
 
 _NEUTRAL = _set(

@@ -14,17 +14,21 @@ from typing import Any
 from fhir.resources.R4B.codeableconcept import CodeableConcept
 from fhir.resources.R4B.condition import Condition
 from fhir.resources.R4B.medication import Medication
+from fhir.resources.R4B.medicationadministration import MedicationAdministration
 from fhir.resources.R4B.medicationrequest import MedicationRequest
 from fhir.resources.R4B.observation import Observation
 from fhir.resources.R4B.patient import Patient
+from fhir.resources.R4B.procedure import Procedure
 from pydantic import BaseModel, ValidationError
 
 _TYPES: Mapping[str, type[BaseModel]] = {
     "Condition": Condition,
     "Medication": Medication,
+    "MedicationAdministration": MedicationAdministration,
     "MedicationRequest": MedicationRequest,
     "Observation": Observation,
     "Patient": Patient,
+    "Procedure": Procedure,
 }
 
 OBSERVATION_VALUES = (
@@ -41,56 +45,91 @@ OBSERVATION_VALUES = (
     "valuePeriod",
 )
 
-_ELEMENTS: Mapping[str, tuple[str, ...]] = {
-    "Condition": (
-        "id",
-        "clinicalStatus",
-        "verificationStatus",
-        "severity",
-        "code",
-        "subject",
-        "onsetDateTime",
-        "recordedDate",
-        "abatementDateTime",
-        "abatementAge",
-        "abatementPeriod",
-        "abatementRange",
-        "abatementString",
+READ_ELEMENTS: Mapping[str, frozenset[str]] = {
+    "Condition": frozenset(
+        {
+            "id",
+            "clinicalStatus",
+            "verificationStatus",
+            "severity",
+            "code",
+            "subject",
+            "onsetDateTime",
+            "recordedDate",
+            "abatementDateTime",
+            "abatementAge",
+            "abatementPeriod",
+            "abatementRange",
+            "abatementString",
+        }
     ),
-    "Medication": (
-        "id",
-        "code",
-        "ingredient",
+    "Medication": frozenset(
+        {
+            "id",
+            "code",
+            "ingredient",
+        }
     ),
-    "MedicationRequest": (
-        "id",
-        "status",
-        "intent",
-        "doNotPerform",
-        "medicationCodeableConcept",
-        "medicationReference",
-        "subject",
-        "authoredOn",
+    "MedicationAdministration": frozenset(
+        {
+            "id",
+            "status",
+            "medicationCodeableConcept",
+            "medicationReference",
+            "subject",
+            "effectiveDateTime",
+            "effectivePeriod",
+        }
     ),
-    "Observation": (
-        "id",
-        "status",
-        "code",
-        "subject",
-        "focus",
-        "effectiveDateTime",
-        "effectiveInstant",
-        "effectivePeriod",
-        "issued",
-        *OBSERVATION_VALUES,
-        "component",
-        "dataAbsentReason",
+    "MedicationRequest": frozenset(
+        {
+            "id",
+            "status",
+            "intent",
+            "doNotPerform",
+            "medicationCodeableConcept",
+            "medicationReference",
+            "subject",
+            "authoredOn",
+        }
     ),
-    "Patient": (
-        "id",
-        "identifier",
-        "birthDate",
-        "gender",
+    "Observation": frozenset(
+        {
+            "id",
+            "status",
+            "code",
+            "subject",
+            "focus",
+            "effectiveDateTime",
+            "effectiveInstant",
+            "effectivePeriod",
+            "issued",
+            *OBSERVATION_VALUES,
+            "component",
+            "dataAbsentReason",
+        }
+    ),
+    "Patient": frozenset(
+        {
+            "id",
+            "identifier",
+            "birthDate",
+            "gender",
+        }
+    ),
+    "Procedure": frozenset(
+        {
+            "id",
+            "status",
+            "code",
+            "category",
+            "subject",
+            "performedDateTime",
+            "performedPeriod",
+            "performedString",
+            "performedAge",
+            "performedRange",
+        }
     ),
 }
 """The elements that we read: nothing else of a resource can spoil it."""
@@ -110,6 +149,10 @@ _PATIENT_REFERENCE = re.compile(
     r"(?:(?P<base>https?://[^\s]+)/)?Patient/(?P<id>[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?"
 )
 _OTHER_REFERENCE = re.compile(r"(?:https?://[^\s]+/)?(?:Group|Device|Location|RelatedPerson)/[^\s]+")
+
+
+class UnusableValue(Exception):
+    """What an entry states cannot be relied upon; the message says why, in our words."""
 
 
 class UnreadableResource(Exception):
@@ -132,7 +175,11 @@ def parse(resource: Any) -> Any:
         raise UnreadableResource("not a resource of a type that is read here")
     if resource.get("modifierExtension"):
         raise UnreadableResource("it carries a modifier extension, which may change its meaning")
-    known = {name: resource[name] for name in _ELEMENTS[kind] if resource.get(name) is not None}
+    elements = READ_ELEMENTS[kind]
+    known = {name: value for name, value in resource.items() if name in elements and value is not None}
+    if any(not isinstance(known[name], str) for name in _DATES & known.keys()) or _is_number_as_text(known):
+        # fhir.resources takes a number for the seconds since 1970, and a text for the number that it spells.
+        raise UnreadableResource("it is no valid FHIR R4")
     try:
         return _TYPES[kind].model_validate(known)
     except ValidationError as error:
@@ -146,6 +193,26 @@ def parse(resource: Any) -> Any:
         return _TYPES[kind].model_validate(_without(known, unknown))
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise UnreadableResource("it is no valid FHIR R4") from error
+
+
+_DATES = frozenset(
+    {
+        "abatementDateTime",
+        "authoredOn",
+        "birthDate",
+        "effectiveDateTime",
+        "effectiveInstant",
+        "issued",
+        "onsetDateTime",
+        "performedDateTime",
+        "recordedDate",
+    }
+)
+
+
+def _is_number_as_text(elements: Mapping[str, Any]) -> bool:
+    quantity = elements.get("valueQuantity")
+    return isinstance(quantity, dict) and isinstance(quantity.get("value"), str | bool)
 
 
 def parse_envelope(observation: Mapping[str, Any]) -> Any:
@@ -241,7 +308,17 @@ class Whose:
         """Whether `resource` says that it is about this patient, and about nothing else."""
         if getattr(resource, "focus", None):
             return Belonging.FOREIGN  # Observation.focus: about a donor, a fetus, a device ...
-        reference = resource.subject.reference if resource.subject else None
+        return self._refers(resource.subject.reference if resource.subject else None)
+
+    def owns_raw(self, resource: Mapping[str, Any]) -> Belonging:
+        """Return the same of a resource that is JSON as parsed, whatever its shape."""
+        if resource.get("focus"):
+            return Belonging.FOREIGN
+        subject = resource.get("subject")
+        reference = subject.get("reference") if isinstance(subject, dict) else None
+        return self._refers(reference if isinstance(reference, str) else None)
+
+    def _refers(self, reference: str | None) -> Belonging:
         if not reference:
             return Belonging.DOUBTFUL
         if reference == f"urn:uuid:{self.patient_id}":

@@ -21,11 +21,15 @@ class RecordPatient:
     patient_id: str = field(repr=False)
     """FHIR id: an address in this record, never a Patient ID of DICOM."""
     identifiers: tuple[tuple[str, str], ...] = field(repr=False)
-    """(system, value) of those that are not marked as old."""
+    """(system, value) of those that are not marked as old and have no end; as written: 00123 is not 123."""
     birth_date: date | None = field(repr=False)
     """None also where only a year or month is known."""
     sex: str | None = field(default=None, repr=False)
     """M or F, as DICOM's Patient's Sex (0010,0040) has it; None for anything else."""
+    is_current: bool = True
+    """False: the record was merged into another (`replaced-by`), is not active, or may be either."""
+    replaces_another: bool = False
+    """Another record was merged into this one, so that two numbers of one system may both be theirs."""
 
 
 def record_patient(prefetch: Mapping[str, Any]) -> RecordPatient:
@@ -39,13 +43,45 @@ def record_patient(prefetch: Mapping[str, Any]) -> RecordPatient:
     patient = parse(prefetch.get("patient"))
     if patient.get_resource_type() != "Patient" or not patient.id:
         raise UnreadableResource("not a Patient with an id")
+    links = _link_types(prefetch["patient"])
     return RecordPatient(
         patient_id=patient.id,
         identifiers=tuple(
             (str(identifier.system), identifier.value.strip())
             for identifier in patient.identifier or ()
-            if identifier.system and identifier.value and identifier.use != "old"
+            if identifier.system and identifier.value and not _is_over(identifier)
         ),
         birth_date=day_of(patient.birthDate),
         sex=_SEXES.get(patient.gender),
+        is_current=(
+            prefetch["patient"].get("active", True) is True and not links & {"replaced-by", _UNREADABLE}
+        ),
+        replaces_another="replaces" in links,
     )
+
+
+def _is_over(identifier: Any) -> bool:
+    """Whether an identifier is marked as old, or has an end, past or to come: then it may be another's."""
+    period = identifier.period
+    return identifier.use == "old" or (period is not None and period.end is not None)
+
+
+_UNREADABLE = ""
+
+
+def _link_types(patient: Mapping[str, Any]) -> frozenset[str]:
+    """Return the types of `Patient.link`; a link that cannot be read may say that the record was merged.
+
+    Links are read from the JSON itself: a broken one does not make the whole patient unreadable.
+    """
+    links = patient.get("link")
+    if links is None:
+        return frozenset()
+    types = [each.get("type") for each in links if isinstance(each, dict)] if isinstance(links, list) else []
+    if not isinstance(links, list) or len(types) != len(links):
+        return frozenset({_UNREADABLE})
+    return frozenset(each if each in _LINK_TYPES else _UNREADABLE for each in types)
+
+
+_LINK_TYPES = ("replaced-by", "replaces", "refer", "seealso")
+"""FHIR LinkType; the last two say nothing on whether this record is the patient's."""

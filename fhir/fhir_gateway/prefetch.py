@@ -10,32 +10,60 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from fhir_gateway.terminology import ANALYTES, LOINC, SNOMED
+from fhir_gateway.observation_terms import ECOG_SNOMED, Examination, Topic, loinc_of
+from fhir_gateway.systems import LOINC, SNOMED
+from model.patient_facts import Analyte, BodyMeasure, SerologyTest
 
-_SIGN_CODES = ("389026000", "236004002", "13920009")
-"""SNOMED CT: ascites, hepatic ascites, hepatic encephalopathy."""
+_FINDING_CODES = (
+    *(f"{SNOMED}|{code}" for code in ("389026000", "236004002", "13920009")),
+    *(f"{LOINC}|{code}" for code in loinc_of(Examination.ENDOSCOPY)),
+)
+"""Ascites, hepatic ascites, hepatic encephalopathy; the report of an upper endoscopy."""
+
+_VIRAL = (Analyte.HBV_DNA, Analyte.HCV_RNA)
+_URINARY = (Analyte.URINE_PROTEIN_24H, Analyte.URINE_PROTEIN_CREATININE)
+
+
+def _observations(codes: Iterable[str], count: int) -> str:
+    return f"Observation?patient={{{{context.patientId}}}}&code={','.join(codes)}&_sort=-date&_count={count}"
+
+
+def _by_loinc(*topics: Topic) -> tuple[str, ...]:
+    return tuple(f"{LOINC}|{code}" for code in loinc_of(*topics))
+
 
 PREFETCH: Mapping[str, str] = {
     "patient": "Patient/{{context.patientId}}",
     "conditions": "Condition?patient={{context.patientId}}&_count=500",
-    "laboratory": (
-        "Observation?patient={{context.patientId}}&code="
-        + ",".join(f"{LOINC}|{code}" for code in ANALYTES)
-        + "&_sort=-date&_count=60"
+    "laboratory": _observations(
+        _by_loinc(*(each for each in Analyte if each not in (*_VIRAL, *_URINARY))), 240
     ),
-    "findings": (
-        "Observation?patient={{context.patientId}}&code="
-        + ",".join(f"{SNOMED}|{code}" for code in _SIGN_CODES)
-        + "&_sort=-date&_count=20"
+    "findings": _observations(_FINDING_CODES, 20),
+    "virology": _observations(_by_loinc(*SerologyTest, *_VIRAL), 100),
+    "examination": _observations(
+        (
+            *_by_loinc(Examination.ECOG, Examination.BLOOD_PRESSURE, *BodyMeasure),
+            f"{SNOMED}|{ECOG_SNOMED}",
+        ),
+        60,
     ),
+    "urine": _observations(_by_loinc(Examination.DIPSTICK, *_URINARY), 40),
+    "procedures": "Procedure?patient={{context.patientId}}&_sort=-date&_count=200",
     "medications": "MedicationRequest?patient={{context.patientId}}&status=active&_count=200",
+    "past_medications": "MedicationRequest?patient={{context.patientId}}&status=completed,stopped&_count=300",
+    "administrations": (
+        "MedicationAdministration?patient={{context.patientId}}&status=completed&_sort=-effective-time&_count=200"
+    ),
 }
-"""Within the restricted query set of CDS Hooks 2.0: read; search by reference, token, `_sort`, `_count`."""
+"""Within the restricted query set of CDS Hooks 2.0: read; search by reference, token, `_sort`, `_count`.
+
+Whatever is not in `REQUIRED` may be left away: what rests on it is then unknown.
+"""
 
 REQUIRED = ("patient", "conditions")
 """Without these no useful card is possible, and the answer is 412."""
 
-_SORTED = frozenset({"laboratory", "findings"})
+_SORTED = frozenset({"laboratory", "findings", "examination", "urine"})
 """Newest first and limited by us: a further page holds only older values, if the order was kept."""
 
 
@@ -142,7 +170,7 @@ def _instant(moment: Any) -> datetime | None:
 
 
 def _identity(resource: Any) -> tuple[str, str] | None:
-    if not isinstance(resource, Mapping):
+    if not isinstance(resource, dict):
         return None
     kind, identifier = resource.get("resourceType"), resource.get("id")
     return (kind, identifier) if isinstance(kind, str) and isinstance(identifier, str) else None
@@ -193,7 +221,7 @@ def _is_later(time: str, other: str) -> bool:
 
 
 def _is_resource(value: Any) -> bool:
-    return isinstance(value, Mapping) and isinstance(value.get("resourceType"), str)
+    return isinstance(value, dict) and isinstance(value.get("resourceType"), str)
 
 
 def _has_next_page(bundle: Mapping[str, Any]) -> bool:
@@ -205,7 +233,7 @@ def _has_next_page(bundle: Mapping[str, Any]) -> bool:
 
 
 def _is_error(resource: Any) -> bool:
-    if not isinstance(resource, Mapping) or resource.get("resourceType") != "OperationOutcome":
+    if not isinstance(resource, dict) or resource.get("resourceType") != "OperationOutcome":
         return False
     issues = resource.get("issue")
     return any(

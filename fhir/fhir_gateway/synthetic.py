@@ -20,6 +20,9 @@ ASCITES = "389026000"
 ENCEPHALOPATHY = "13920009"
 ABSENT = "2667000"
 BILIRUBIN, ALBUMIN, INR = "1975-2", "1751-7", "6301-6"
+HBSAG, ANTI_HBC, URINE_PROTEIN = (LOINC, "5195-3"), (LOINC, "16933-4"), (LOINC, "20454-5")
+NEGATIVE = "260385009"
+UPPER_ENDOSCOPY = (SNOMED, "76009000")
 ATEZOLIZUMAB, BEVACIZUMAB = (RXNORM, "1792776"), (RXNORM, "253337")
 
 
@@ -90,14 +93,33 @@ def laboratory_value(
 
 def sign(patient_id: str, identifier: str, code: str, value: str, *, on: date) -> Resource:
     """Return a final Observation on ascites or encephalopathy; both codes of SNOMED CT."""
+    return coded_result(patient_id, identifier, (SNOMED, code), value, on=on)
+
+
+def coded_result(
+    patient_id: str, identifier: str, code: tuple[str, str], value: str, *, on: date
+) -> Resource:
+    """Return a final Observation of `code`, as (system, code), with a value of SNOMED CT."""
     return {
         "resourceType": "Observation",
         "id": identifier,
         "status": "final",
-        "code": {"coding": [{"system": SNOMED, "code": code}]},
+        "code": {"coding": [{"system": code[0], "code": code[1]}]},
         "subject": {"reference": f"Patient/{patient_id}"},
         "effectiveDateTime": on.isoformat(),
         "valueCodeableConcept": {"coding": [{"system": SNOMED, "code": value}]},
+    }
+
+
+def procedure(patient_id: str, identifier: str, code: tuple[str, str], *, on: date) -> Resource:
+    """Return a completed Procedure of `code`, as (system, code)."""
+    return {
+        "resourceType": "Procedure",
+        "id": identifier,
+        "status": "completed",
+        "code": {"coding": [{"system": code[0], "code": code[1]}]},
+        "subject": {"reference": f"Patient/{patient_id}"},
+        "performedDateTime": on.isoformat(),
     }
 
 
@@ -128,7 +150,10 @@ def record_of_hcc(
     albumin_g_dl: float = 4.1,
     inr: float = 1.1,
 ) -> dict[str, Any]:
-    """Return a prefetch: confirmed hepatocellular carcinoma, all parts of Child-Pugh known on day `on`."""
+    """Return a prefetch: confirmed hepatocellular carcinoma, and on day `on` all that is to be known first.
+
+    That is: the parts of Child-Pugh, hepatitis B (negative), protein in urine (negative), an upper endoscopy.
+    """
     return {
         "patient": patient(patient_id, identifiers=identifiers, birth_date=birth_date),
         "conditions": bundle(condition(patient_id, "hcc", HCC, recorded=on, text="Hepatocellular carcinoma")),
@@ -141,6 +166,12 @@ def record_of_hcc(
             sign(patient_id, "ascites", ASCITES, ABSENT, on=on),
             sign(patient_id, "encephalopathy", ENCEPHALOPATHY, ABSENT, on=on),
         ),
+        "virology": bundle(
+            coded_result(patient_id, "hbsag", HBSAG, NEGATIVE, on=on),
+            coded_result(patient_id, "anti-hbc", ANTI_HBC, NEGATIVE, on=on),
+        ),
+        "urine": bundle(coded_result(patient_id, "urine-protein", URINE_PROTEIN, NEGATIVE, on=on)),
+        "procedures": bundle(procedure(patient_id, "endoscopy", UPPER_ENDOSCOPY, on=on)),
         "medications": None,
     }
 

@@ -1,71 +1,57 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Codes of the record and what they mean to us: LOINC, SNOMED CT, ICD-10; drugs are in `drug_terms`.
+"""Findings that Child-Pugh and the diagnosis rest on, by SNOMED CT and ICD-10; the rest is in `*_terms`.
 
 Only codes that the clinical reference gives as verified or well known; the unsure ones are left out.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
+from fhir_gateway.observation_terms import topic
+from fhir_gateway.systems import (
+    ATC,
+    ICD10,
+    ICD10_CM,
+    ICD10_GM,
+    ICD10_SYSTEMS,
+    LOINC,
+    RXNORM,
+    SNOMED,
+    UCUM,
+    codes,
+    words_of,
+)
 from model.patient_facts import Analyte, SignGrade
 
-SNOMED = "http://snomed.info/sct"
-LOINC = "http://loinc.org"
-UCUM = "http://unitsofmeasure.org"
-RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
-ATC = "http://www.whocc.no/atc"
-ICD10 = "ICD-10"
-"""ICD-10 of WHO. Records also send its national modifications under this name."""
-ICD10_CM = "ICD-10-CM"
-ICD10_GM = "ICD-10-GM"
-"""The modifications agree on WHO's categories, and not on the digits that each of them adds."""
-
-_ICD10_SYSTEMS = (ICD10, ICD10_CM, ICD10_GM)
-
-_SYSTEMS = {
-    "urn:oid:2.16.840.1.113883.6.96": SNOMED,
-    "urn:oid:2.16.840.1.113883.6.1": LOINC,
-    "urn:oid:2.16.840.1.113883.6.88": RXNORM,
-    "urn:oid:2.16.840.1.113883.6.73": ATC,
-    "http://fhir.de/CodeSystem/bfarm/atc": ATC,
-    "http://fhir.de/CodeSystem/dimdi/atc": ATC,  # until 2021
-    "http://hl7.org/fhir/sid/icd-10": ICD10,
-    "http://hl7.org/fhir/sid/icd-10-cm": ICD10_CM,
-    "http://fhir.de/CodeSystem/bfarm/icd-10-gm": ICD10_GM,
-    "http://fhir.de/CodeSystem/dimdi/icd-10-gm": ICD10_GM,  # until 2021
-    "urn:oid:2.16.840.1.113883.6.3": ICD10,
-    "urn:oid:2.16.840.1.113883.6.90": ICD10_CM,
-}
-
-ANALYTES = {
-    # "primary" and "accept" of the clinical reference. Never direct (1968-7) or conjugated plus
-    # unconjugated (33898-8) bilirubin, prothrombin time (5902-2) or activity (5894-1).
-    "1975-2": Analyte.BILIRUBIN,
-    "14631-6": Analyte.BILIRUBIN,
-    "42719-5": Analyte.BILIRUBIN,
-    "35194-0": Analyte.BILIRUBIN,
-    "1751-7": Analyte.ALBUMIN,
-    "61151-7": Analyte.ALBUMIN,
-    "61152-5": Analyte.ALBUMIN,
-    "54347-0": Analyte.ALBUMIN,
-    "62235-7": Analyte.ALBUMIN,
-    "62234-0": Analyte.ALBUMIN,
-    "6301-6": Analyte.INR,
-    "34714-6": Analyte.INR,
-    "46418-0": Analyte.INR,
-    "5895-7": Analyte.INR,
-}
-PRIMARY_LOINC = {Analyte.BILIRUBIN: "1975-2", Analyte.ALBUMIN: "1751-7", Analyte.INR: "6301-6"}
-"""What to order when the value is missing."""
+__all__ = [
+    "ATC",
+    "ICD10",
+    "ICD10_CM",
+    "ICD10_GM",
+    "LOINC",
+    "RXNORM",
+    "SNOMED",
+    "UCUM",
+    "Finding",
+    "analyte",
+    "codes",
+    "finding",
+    "finding_of",
+    "grades_of_code",
+    "is_ambiguous",
+    "sign_grades",
+    "words_of",
+]
 
 
 class Finding(StrEnum):
     """What a Condition, or the code of a finding's Observation, is about."""
 
     HCC = "hepatocellular carcinoma"
+    HCC_TISSUE = "tissue of hepatocellular carcinoma"
     LIVER_CANCER_UNSPECIFIED = "liver cancer, type not stated"
     OTHER_PRIMARY = "another primary liver cancer"
     LIVER_METASTASIS = "secondary malignancy of the liver"
@@ -128,11 +114,13 @@ _AMBIGUOUS = frozenset({"K70.41", "K83.01"})
 sclerosing: of "ICD-10" without a modification nobody can say which is meant."""
 
 _FINDINGS = {
-    **{(system, code): what for system in _ICD10_SYSTEMS for code, what in _ICD10_FINDINGS.items()},
+    **{(system, code): what for system in ICD10_SYSTEMS for code, what in _ICD10_FINDINGS.items()},
     **{(ICD10_CM, code): what for code, what in _CM_FINDINGS.items()},
     **{(ICD10_GM, code): what for code, what in _GM_FINDINGS.items()},
     **{(ICD10, code): what for code, what in (_CM_FINDINGS | _GM_FINDINGS).items() if code not in _AMBIGUOUS},
     (SNOMED, "109841003"): Finding.HCC,
+    # A morphology: not the code of a diagnosis, and yet sent as one (clinical reference 3.2).
+    (SNOMED, "25370001"): Finding.HCC_TISSUE,
     (SNOMED, "95214007"): Finding.LIVER_CANCER_UNSPECIFIED,
     (SNOMED, "389026000"): Finding.ASCITES,
     (SNOMED, "236004002"): Finding.ASCITES,
@@ -143,9 +131,6 @@ _FINDINGS = {
 }
 
 _DOUBTFUL_FINDINGS = {(ICD10, code): _CM_FINDINGS[code] for code in _AMBIGUOUS}
-
-_ICD10_CODE = re.compile(r"(?P<category>[A-Z][0-9][0-9A-Z])\.?(?P<rest>[0-9A-Z]{0,4})[+*!]?")
-"""With or without the dot, as ICD-10-CM is often sent."""
 
 _SIGN_VALUES = {
     # SNOMED CT qualifiers; severities as in FHIR R4 value set condition-severity.
@@ -167,36 +152,16 @@ _MEANINGS = (Finding.HCC, *(each for each in Finding if each is not Finding.HCC)
 """The more telling first: an entry coded both as HCC and as liver cancer is HCC."""
 
 
-def codes(concept: Any) -> tuple[tuple[str, str], ...]:
-    """Return (system, code) of each coding of a CodeableConcept, systems brought to one spelling."""
-    if concept is None:
-        return ()
-    return tuple(
-        _normal(_SYSTEMS.get(str(coding.system), str(coding.system)), coding.code.strip())
-        for coding in concept.coding or ()
-        if coding.system and coding.code
-    )
-
-
-def _normal(system: str, code: str) -> tuple[str, str]:
-    """Return ICD-10 codes with their dot and without the marks of dagger, asterisk and exclamation."""
-    match = _ICD10_CODE.fullmatch(code.upper()) if system in _ICD10_SYSTEMS else None
-    if match is None:
-        return system, code
-    return system, match["category"] + (f".{match['rest']}" if match["rest"] else "")
-
-
-def words_of(concept: Any) -> str:
-    """Return the text of a CodeableConcept, or the first display: from outside, to be escaped."""
-    if concept is None:
-        return ""
-    return concept.text or next((coding.display for coding in concept.coding or () if coding.display), "")
-
-
 def finding(concept: Any) -> Finding | None:
     """Return what a CodeableConcept is about, or may be; None when it is nothing that we read."""
-    found = _certain(concept) or {
-        _DOUBTFUL_FINDINGS[code] for code in codes(concept) if code in _DOUBTFUL_FINDINGS
+    return finding_of(codes(concept))
+
+
+def finding_of(pairs: Iterable[tuple[str, str]]) -> Finding | None:
+    """Return the same of (system, code) pairs."""
+    pairs = tuple(pairs)
+    found = {_FINDINGS[code] for code in pairs if code in _FINDINGS} or {
+        _DOUBTFUL_FINDINGS[code] for code in pairs if code in _DOUBTFUL_FINDINGS
     }
     return next((meaning for meaning in _MEANINGS if meaning in found), None)
 
@@ -233,5 +198,5 @@ def sign_grades(sign: Finding, concept: Any) -> frozenset[SignGrade]:
 
 def analyte(concept: Any) -> Analyte | None:
     """Return which laboratory value an Observation's code means; None for none or several."""
-    found = {ANALYTES[code] for system, code in codes(concept) if system == LOINC and code in ANALYTES}
-    return found.pop() if len(found) == 1 else None
+    found = topic(codes(concept))
+    return found if isinstance(found, Analyte) else None

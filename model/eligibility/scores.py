@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from model.patient_facts import Quantity, SignGrade
+from model.phrase import phrase
 
 Points = tuple[int, int]
 """Fewest and most points that the facts allow."""
@@ -79,10 +80,21 @@ class ChildPugh:
         """Whether another convention would give other points."""
         return any(part.borderline for part in self.parts)
 
-    def __str__(self) -> str:
+    @property
+    def words(self) -> str:
+        """Class and points, a range of each where something is unknown."""
         (low, high), (best, worst) = self.points, self.classes
-        points = f"{low} points" if low == high else f"{low} to {high} points"
-        return f"Child-Pugh {best}" + ("" if best is worst else f" to {worst}") + f" ({points})"
+        if low == high:
+            return phrase("Child-Pugh {grade} ({points} points)", grade=best.value, points=low)
+        points = phrase("{low} to {high} points", low=low, high=high)
+        if best is worst:
+            return phrase("Child-Pugh {grade} ({points})", grade=best.value, points=points)
+        return phrase(
+            "Child-Pugh {best} to {worst} ({points})", best=best.value, worst=worst.value, points=points
+        )
+
+    def __str__(self) -> str:
+        return self.words
 
 
 def child_pugh(

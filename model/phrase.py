@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Words of ours that may be shown in another language: English as they stand, and still to be looked up."""
+
+from __future__ import annotations
+
+from typing import Self
+
+
+class Phrase(str):
+    """A sentence with its values in it; `template` is what a catalogue of texts knows it by.
+
+    It is its own English text, so that whoever knows of no languages can use it as any other text. Values
+    that are phrases or members of an enumeration are looked up as well, and so are those in a tuple, which
+    stands for a list with commas; any other is data and stays.
+    """
+
+    __slots__ = ("template", "values")
+
+    template: str
+    values: dict[str, object]
+
+    def __new__(cls, template: str, values: dict[str, object]) -> Self:
+        """Put `values` into the places that `template` names in braces."""
+        english = {
+            name: ", ".join(str(each) for each in value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+        }
+        made = super().__new__(cls, template.format(**english))
+        made.template = template
+        made.values = values
+        return made
+
+
+def phrase(template: str, /, **values: object) -> str:
+    """Return `template` with `values` in it; the name by which texts are collected for the catalogue.
+
+    A phrase is returned as it is, so that whoever gets a text need not know whether it is one.
+    """
+    return template if isinstance(template, Phrase) else Phrase(template, values)
