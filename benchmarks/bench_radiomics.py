@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ours beside stock pyradiomics, as its documentation shows it, on the same phantom in one run.
 
-Then the same lesion through the whole service: from the moment the study is quiet until Orthanc
-has its structured reports. The last line is JSON: `speedup_*` is stock's median time over ours,
-`max_relative_difference` that of our values from those of stock's feature classes on the same
-arrays, `peak_mb` the most that the measuring process held. What a machine without Orthanc cannot
-measure is left out.
+Then a cohort by one process and by all cores, other libraries where they are installed, and the same
+lesion through the whole service: from the moment the study is quiet until Orthanc has its structured
+reports. The last line is JSON: `speedup_*` is stock's median time over ours, `cpu_ratio_*` stock's
+processor time over ours in one process, which other programs on the machine hardly change;
+`max_relative_difference` is that of our values from those of stock's feature classes on the same arrays,
+`extract_scaling` the time of one job over that of one for each core, `peak_mb` the most that the
+measuring process held. What a machine without Orthanc cannot measure is left out.
 """
 
 import json
@@ -21,7 +23,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its name in every manual
+from cohort_scaling import cohort_scaling
 from numpy.typing import NDArray
+from other_extractors import time_others
 from radiomics import featureextractor, getFeatureClasses, imageoperations
 from whole_service import time_studies
 
@@ -66,6 +70,8 @@ def main() -> None:
     print(f"volume {_SHAPE}, lesion {int(mask.sum())} voxels, {_RUNS} runs of each, {_CORES} cores")
     results: dict[str, object] = {"benchmark": "radiomics"}
     results |= _speedups(made.volume, mask)
+    results["extract_scaling"] = cohort_scaling(_CORES)
+    results |= time_others(made.volume, mask)
     results["max_relative_difference"] = float(f"{_largest_difference(made.volume, mask):.1e}")
     if shutil.which("Orthanc") is None:
         print("the whole service is not timed: needs Orthanc (sh scripts/install-peers.sh)")
@@ -77,12 +83,11 @@ def main() -> None:
 def _speedups(volume: Volume, mask: NDArray[np.bool_]) -> dict[str, float]:
     four = load_bundle(demonstration_bundle_path()).manifest.features
     speedups = {}
-    one_s = _median_s(lambda: extract(volume, mask, FULL_CT_SETTINGS))
-    print(f"1,130 features in one process: {one_s:.2f} s")
-    for key, title, ours, stock in (
+    for key, title, ours, alone, stock in (
         (
             "four",
             "four features",
+            lambda: extract(volume, mask, CT_SETTINGS, names=four),
             lambda: extract(volume, mask, CT_SETTINGS, names=four),
             lambda: _stock(volume, mask, names=four),
         ),
@@ -90,29 +95,38 @@ def _speedups(volume: Volume, mask: NDArray[np.bool_]) -> dict[str, float]:
             "107",
             "107 features",
             lambda: extract(volume, mask, CT_SETTINGS),
+            lambda: extract(volume, mask, CT_SETTINGS),
             lambda: _stock(volume, mask),
         ),
         (
             "full",
             "1,130 features",
             lambda: extract(volume, mask, FULL_CT_SETTINGS, workers=_CORES),
+            lambda: extract(volume, mask, FULL_CT_SETTINGS),
             lambda: _stock(volume, mask, filters=True),
         ),
     ):
-        ours_s, stock_s = _median_s(ours), _median_s(stock)
+        (ours_s, _), (alone_s, alone_cpu_s), (stock_s, stock_cpu_s) = map(_medians_s, (ours, alone, stock))
         speedups[f"speedup_{key}"] = round(stock_s / ours_s, 2)
-        print(f"{title:15} ours {ours_s:6.2f} s   stock {stock_s:6.2f} s   {stock_s / ours_s:5.1f} times")
+        speedups[f"cpu_ratio_{key}"] = round(stock_cpu_s / alone_cpu_s, 2)
+        print(
+            f"{title:15} ours {ours_s:6.2f} s   stock {stock_s:6.2f} s   {stock_s / ours_s:5.1f} times;  "
+            f"in one process {alone_s:5.2f} s; of CPU {alone_cpu_s:5.2f} s, stock {stock_cpu_s:6.2f} s, "
+            f"{stock_cpu_s / alone_cpu_s:5.1f} times"
+        )
     return speedups
 
 
-def _median_s(work: Callable[[], object]) -> float:
+def _medians_s(work: Callable[[], object]) -> tuple[float, float]:
+    """Return the median time of `work` on the clock, and of this process's threads on the processors."""
     work()
     times = []
     for _ in range(_RUNS):
-        begun = time.perf_counter()
+        begun, begun_cpu = time.perf_counter(), time.process_time()
         work()
-        times.append(time.perf_counter() - begun)
-    return statistics.median(times)
+        times.append((time.perf_counter() - begun, time.process_time() - begun_cpu))
+    wall_s, cpu_s = zip(*times, strict=True)
+    return statistics.median(wall_s), statistics.median(cpu_s)
 
 
 def _stock(

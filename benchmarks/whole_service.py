@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cds_service.demo.pacs import AE_TITLE, DemoPacs, running_pacs
-from dicom_listener.deliver import Peer, send
+from dicom_listener.calling import Peer
+from dicom_listener.deliver import send
 from dicom_listener.synthetic import SyntheticStudy, write_ct_series, write_segmentation
 from model.domain import Volume, derived_uid
 

@@ -43,6 +43,11 @@ _PARTS_OF_THE_LIVER = _LIVER_WORDS | frozenset(
 """All that the meaning of a code may say and still be a part of the liver: 'Structure of right lobe of
 liver' is one, 'Hepatic lymph node' and 'Hepatic flexure of colon' are not."""
 
+_NAMES_OF_THE_LIVER = frozenset(("liver", "leber", "foie", "higado", "fegato"))
+_WHOLE = frozenset(
+    ("whole", "entire", "organ", "mask", "segmentation", "structure", "of", "the", "parenchyma")
+)
+
 _AROUND_THE_LIVER = re.compile(r"(?!intra).+(?:hepat|(?<!h)epat)(?:ic|isch|ique)[a-z]*")
 """Extrahepatic, perihepatic, non-hepatic written as one word."""
 
@@ -128,6 +133,12 @@ def site(regions: Sequence[DicomCode], properties: Iterable[DicomCode], texts: S
     ):
         return Site(code=LIVER, in_liver=True)
     return Site(code=None, in_liver=None)
+
+
+def names_whole_liver(label: str) -> bool:
+    """Whether `label` names the liver and nothing else: neither a part of it nor what lies in it."""
+    words = set(_words(label))
+    return bool(words & _NAMES_OF_THE_LIVER) and words <= _NAMES_OF_THE_LIVER | _WHOLE
 
 
 def study_states_liver(texts: Iterable[str]) -> bool:

@@ -16,7 +16,7 @@ _LIPIODOL_HU, _LIPIODOL_SHARE = 150.0, 0.05
 _DENSE_HU, _DENSE_SHARE = 300.0, 0.01
 """In any phase: above what contrast agent makes of a lesion."""
 _METAL_HU = 2000.0
-_METAL_MM = 10.0
+METAL_MM = 10.0
 """How far around the lesion metal is looked for."""
 
 
@@ -48,10 +48,10 @@ def _holds_dense_material(volume: Volume, lesion: Lesion, series: ImageSeries) -
 def _is_near_metal(volume: Volume, lesion: Lesion) -> bool:
     x_mm, y_mm, z_mm = volume.geometry.spacing_mm
     around = tuple(
-        slice(max(0, int(used[0]) - int(_METAL_MM / step)), int(used[-1]) + int(_METAL_MM / step) + 1)
+        slice(max(0, int(used[0]) - int(METAL_MM / step)), int(used[-1]) + int(METAL_MM / step) + 1)
         for used, step in zip(_used(lesion.mask), (z_mm, y_mm, x_mm), strict=True)
     )
-    return bool(volume.voxels[around].max() > _METAL_HU)
+    return bool(volume.cut(around).max() > _METAL_HU)
 
 
 def _reaches_edge(mask: NDArray[np.bool_]) -> bool:

@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import build_role, evt
 
-from dicom_listener.deliver import Peer, associated, calling_entity
+from dicom_listener.calling import Peer, associated, calling_entity
 from model.domain import is_uid
 from model.errors import PeerRefused, PeerUnavailable
 

@@ -241,7 +241,7 @@ def _network(settings: StatementSettings) -> Iterator[str]:
 def _security(settings: StatementSettings) -> Iterator[str]:
     yield "## 6 Security"
     yield (
-        "Secure transport: TLS 1.2 and 1.3 after the BCP 195 profiles of PS3.15 Annex B, with or without "
+        "Secure transport: TLS 1.2 and 1.3 after the BCP 195 RFC 8996, 9325 TLS Secure Transport Connection Profile (PS3.15 B.12), with or without "
         f"certificates of clients. Cipher suites of TLS 1.2: {', '.join(CIPHERS)}. "
         + (
             "This installation asks for TLS."

@@ -13,10 +13,11 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
-from pynetdicom import AE, build_role, evt
+from pynetdicom import build_role, evt
 from pynetdicom.status import code_to_category
 
 from dicom_listener.attributes import text, uid
+from dicom_listener.calling import Peer, calling_entity, open_association
 from dicom_listener.intake import Intake, Taken
 from dicom_listener.pacs import (
     INSTANCE_KEYS,
@@ -209,21 +210,19 @@ class DimsePacs:
         take: Callable[[Any], Dataset] | None = None,
     ) -> Iterator[Any]:
         """Hold an association while the body runs; it is released, or aborted when the body fails."""
-        ae = AE(ae_title=self._node.calling_ae_title)
-        ae.network_timeout = ae.acse_timeout = ae.dimse_timeout = self._node.network_timeout_s
-        ae.connection_timeout = self._node.network_timeout_s
+        ae = calling_entity(self._node.calling_ae_title, self._node.network_timeout_s)
         for model in models:
             ae.add_requested_context(model)
         for sop_class in stores:
             ae.add_requested_context(sop_class, list(TRANSFER_SYNTAXES))
-        assoc = ae.associate(
-            self._node.host,
-            self._node.port,
-            ae_title=self._node.ae_title,
+        assoc = open_association(
+            ae,
+            Peer(
+                host=self._node.host, port=self._node.port, ae_title=self._node.ae_title, tls=self._node.tls
+            ),
             max_pdu=self._node.maximum_pdu_size_bytes,
             ext_neg=[build_role(each, scp_role=True) for each in stores],
             evt_handlers=[(evt.EVT_C_STORE, take)] if take else [],
-            tls_args=(self._node.tls, self._node.host) if self._node.tls else None,
         )
         if not assoc.is_established:
             if assoc.rejected_contexts and not assoc.accepted_contexts:
@@ -241,7 +240,7 @@ class DimsePacs:
             # pynetdicom: no context for it, or the association was lost in between.
             assoc.abort()
             raise PeerUnavailable("the PACS broke off") from error
-        except (PeerUnavailable, PeerRefused):
+        except BaseException:
             assoc.abort()
             raise
         assoc.release()

@@ -181,9 +181,9 @@ class Intake:
             study_instance_uid=names.study_instance_uid,
         )
 
-    def refuse(self, status: StorageStatus, *, source: str) -> Taken:
+    def refuse(self, status: StorageStatus, *, source: str, explanation: str = "") -> Taken:
         """Refuse what is known to be refused before it is whole."""
-        self._log_refusal(status, _EXPLANATIONS.get(status, ""), source)
+        self._log_refusal(status, explanation or _EXPLANATIONS.get(status, ""), source)
         return Taken(status=status)
 
     def _log_refusal(self, status: StorageStatus, explanation: str, source: str) -> None:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_listener.appearance import lesion_cautions
+from dicom_listener.appearance import METAL_MM, lesion_cautions
 from dicom_listener.attributes import read_header, untrusted
 from dicom_listener.identity import IDENTITY_KEYWORDS, NOBODY, Identity, identity_of, one_identity
 from dicom_listener.instance import StoredInstance
 from dicom_listener.lesions import read_lesions
+from dicom_listener.liver import read_liver
 from dicom_listener.selection import ImageLimits, select
 from dicom_listener.series import ImageSeries, Plane
 from dicom_listener.volume import read_volume
@@ -33,7 +34,7 @@ from model.domain import (
     Volume,
 )
 from model.errors import ArchiveUnavailable, RejectedStudy
-from model.radiomics import ExtractionSettings, extract
+from model.radiomics import ExtractionSettings, extract, part_needed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -91,11 +92,30 @@ def measure_study(
     found = read_lesions(selection, limits.lesion_rule)
     lesions = tuple(each.lesion for each in found.lesions)
     notes = [*found.notes]
-    volume = read_volume(selection.series)
+    of_modality = settings[selection.series.modality]
+    volume = read_volume(
+        selection.series,
+        part_needed(
+            [each.mask for each in lesions],
+            selection.series.geometry.spacing_mm,
+            of_modality,
+            margin_mm=METAL_MM,
+        ),
+    )
     if volume.modality is Modality.CT:
         notes += _implausible_hounsfield(volume, lesions, limits.hounsfield_range)
+    liver = None
+    if of_modality.ring_mm is not None:
+        liver = read_liver(selection, limits.lesion_rule)
+        if liver is None:
+            notes.append("the liver is not outlined, so that the ring around lesions was not measured")
     measured, small = _measured(
-        volume, lesions, selection.series, settings[volume.modality], limits.minimum_lesion_voxels
+        volume,
+        lesions,
+        selection.series,
+        of_modality,
+        minimum_voxels=limits.minimum_lesion_voxels,
+        liver=liver,
     )
     index = measured[0]
     outlined = next(each for each in found.lesions if each.lesion is index[1])
@@ -176,14 +196,23 @@ def _measured(
     lesions: Sequence[Lesion],
     series: ImageSeries,
     settings: ExtractionSettings,
+    *,
     minimum_voxels: int,
+    liver: NDArray[np.bool_] | None,
 ) -> tuple[list[tuple[MeasuredLesion, Lesion]], list[str]]:
     """Measure each lesion that is large enough, and number them in their order."""
     measured: list[tuple[MeasuredLesion, Lesion]] = []
     rejections: list[RejectedStudy] = []
     for lesion in lesions:
         try:
-            features = extract(volume, lesion.mask, settings, minimum_voxels=minimum_voxels)
+            features = extract(
+                volume,
+                lesion.mask,
+                settings,
+                minimum_voxels=minimum_voxels,
+                liver=liver,
+                other_lesions=None if liver is None else _others(lesion, lesions),
+            )
         except RejectedStudy as rejection:
             if rejection.reason is not RejectionReason.LESION_TOO_SMALL:
                 raise
@@ -196,6 +225,15 @@ def _measured(
     return measured, notes
 
 
+def _others(lesion: Lesion, lesions: Sequence[Lesion]) -> NDArray[np.bool_]:
+    """Return where the other lesions lie, all together."""
+    together = np.zeros_like(lesion.mask)
+    for each in lesions:
+        if each is not lesion:
+            together |= each.mask
+    return together
+
+
 def _measured_lesion(
     number: int, lesion: Lesion, features: FeatureVector, volume: Volume, series: ImageSeries
 ) -> MeasuredLesion:
@@ -204,7 +242,7 @@ def _measured_lesion(
         tracking_uid=lesion.tracking_uid,
         source=lesion.source,
         finding_site=lesion.finding_site,
-        volume_mm3=int(lesion.mask.sum()) * volume.geometry.voxel_volume_mm3,
+        volume_mm3=int(np.count_nonzero(lesion.mask)) * volume.geometry.voxel_volume_mm3,
         planar=_planar(lesion.mask, series),
         features=features,
     )

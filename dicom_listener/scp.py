@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pynetdicom.pdu_primitives import A_ASSOCIATE
@@ -21,9 +20,10 @@ from dicom_listener.access import Access, Rejection
 from dicom_listener.archive import Archive
 from dicom_listener.commitment import CommitmentHandlers
 from dicom_listener.intake import Intake, taken_sop_classes
-from dicom_listener.status import StorageStatus, response
+from dicom_listener.status import StorageStatus
 from dicom_listener.syntaxes import TRANSFER_SYNTAXES
-from dicom_listener.transport import ConnectionLimits, DiscardedDataSet, ListenerServer
+from dicom_listener.transport import ConnectionLimits, ListenerServer
+from dicom_listener.upper_layer import ReadingLimits, StoreRequest
 
 VERIFICATION = UID("1.2.840.10008.1.1")
 """Verification SOP Class (PS3.4 A.4)."""
@@ -53,8 +53,8 @@ class StorageScp:
     intake
         Takes what is sent.
     touched
-        Called with the Study Instance UID when a study's first instance of an association
-        arrived and when the association ended: starts the study's quiet time.
+        Called with the Study Instance UID when a study begins to arrive, and when the last of the
+        associations that brought it has ended: starts the study's quiet time.
     commitment
         Answers storage commitment.
     log
@@ -104,7 +104,6 @@ class StorageScp:
         """Return who answers what; other services of this application entity are added here."""
         return [
             (evt.EVT_REQUESTED, self._handle_requested),
-            (evt.EVT_C_STORE, self._handle_store),
             (evt.EVT_CONN_CLOSE, self._handle_end),
             *self._commitment.handlers(),
         ]
@@ -136,12 +135,15 @@ class StorageScp:
             server_class=ListenerServer,
             listening=listening,
             tls=self._settings.tls,
+            store=self._handle_store,
             refused=self._connection_refused,
             limits=ConnectionLimits(
-                timeout_s=self._settings.network_timeout_s,
+                reading=ReadingLimits(
+                    timeout_s=self._settings.network_timeout_s,
+                    maximum_pdu_size_bytes=self._settings.maximum_pdu_size_bytes,
+                    maximum_object_bytes=self._intake.limits.maximum_object_bytes,
+                ),
                 handshake_timeout_s=self._ae.acse_timeout,
-                maximum_pdu_size_bytes=self._settings.maximum_pdu_size_bytes,
-                maximum_object_bytes=self._intake.limits.maximum_object_bytes,
                 maximum_connections=self._settings.maximum_associations,
             ),
         )
@@ -192,35 +194,49 @@ class StorageScp:
         assoc.acse.send_reject(rejection.result, rejection.source, rejection.reason)
         assoc.kill()
 
-    def _handle_store(self, event: Any) -> Dataset:
-        request = event.request
-        source = _title(event.assoc.requestor.ae_title)
-        if isinstance(request.DataSet, DiscardedDataSet):
-            return response(self._intake.refuse(StorageStatus.OBJECT_TOO_LARGE, source=source).status)
+    def _handle_store(self, assoc: Any, request: StoreRequest) -> StorageStatus:
+        source = _title(assoc.requestor.ae_title)
+        command = request.command
+        if not command.has_data_set:
+            # PS3.7 9.3.1.1 demands one; its absence breaks the request, not the association.
+            return self._intake.refuse(
+                StorageStatus.CANNOT_UNDERSTAND, source=source, explanation="The request has no data set."
+            ).status
+        if request.data is None:
+            return self._intake.refuse(StorageStatus.OBJECT_TOO_LARGE, source=source).status
         taken = self._intake.take(
-            request.DataSet.getbuffer(),
-            transfer_syntax_uid=str(event.context.transfer_syntax),
+            request.data,
+            transfer_syntax_uid=request.transfer_syntax_uid,
             source=source,
-            command=(str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)),
+            command=(command.sop_class_uid, command.sop_instance_uid),
         )
         if taken.status is StorageStatus.SUCCESS:
-            self._note_study(event.assoc, taken.study_instance_uid)
-        return response(taken.status)
+            self._note_study(assoc, taken.study_instance_uid)
+        return taken.status
 
     def _note_study(self, assoc: Any, study_instance_uid: str) -> None:
         with self._lock:
             studies = self._studies.setdefault(assoc, set())
             first = study_instance_uid not in studies
+            begins = first and not self._is_sent_by_another(assoc, study_instance_uid)
             studies.add(study_instance_uid)
-        if first:
+        if begins:
             self._touched(study_instance_uid)
 
     def _handle_end(self, event: Any) -> None:
         with self._lock:
             self._admitted.discard(event.assoc)
             studies = self._studies.pop(event.assoc, set())
-        for study_instance_uid in sorted(studies):
+            ended = [each for each in studies if not self._is_sent_by_another(event.assoc, each)]
+        for study_instance_uid in sorted(ended):
             self._touched(study_instance_uid)
+
+    def _is_sent_by_another(self, assoc: Any, study_instance_uid: str) -> bool:
+        """Whether an association that has not ended brought instances of the study, and will end it."""
+        return any(
+            study_instance_uid in studies and each is not assoc and each.is_alive()
+            for each, studies in self._studies.items()
+        )
 
     def _connection_refused(self, address: str, reason: str) -> None:
         self._log.warning(

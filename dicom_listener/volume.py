@@ -3,7 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -13,9 +18,8 @@ from pydicom.dataset import Dataset
 
 from dicom_listener.attributes import number, require_readable_syntax, text, untrusted
 from dicom_listener.frames import FRAME_KEYWORDS, frames
-from dicom_listener.instance import StoredInstance
 from dicom_listener.pixels import read_frame
-from dicom_listener.series import ImageSeries
+from dicom_listener.series import ImageSeries, Plane
 from model.domain import Modality, RejectionReason, Volume
 from model.errors import RejectedStudy
 
@@ -36,9 +40,17 @@ MR_BACKGROUND = 0.0
 _LOWEST_HU = -1500.0
 """Below air: padding that no attribute declares, as -2000 or -3024 outside the field of view."""
 
+_MOST_THREADS = 4
+"""Reading files, copying pixels and rescaling them leave the interpreter free; parsing does not."""
 
-def read_volume(series: ImageSeries) -> Volume:
+
+def read_volume(series: ImageSeries, part: tuple[slice, ...] | None = None) -> Volume:
     """Return the voxels of `series` in Hounsfield units (CT) or as the scanner scaled them (MR).
+
+    Parameters
+    ----------
+    part
+        Along (z, y, x), of which voxels are kept; all if None. Every image is read and must be readable.
 
     Raises
     ------
@@ -46,22 +58,53 @@ def read_volume(series: ImageSeries) -> Volume:
         PIXELS, SYNTAX, MIXED_GEOMETRY (a file has another size than its header said), or HOUNSFIELD
         (a CT without rescale).
     """
-    voxels = np.empty(series.geometry.shape, dtype=np.float32)
-    opened: tuple[StoredInstance, Dataset, Sequence[Dataset]] | None = None
-    for voxels_of_plane, plane in zip(voxels, series.planes, strict=True):
+    # Zeros and not nothing: what is never written to takes no memory then.
+    voxels = np.zeros(series.geometry.shape, dtype=np.float32)
+    for plane in series.planes:
         require_readable_syntax(plane.instance.transfer_syntax_uid, "an image")
-        with untrusted(RejectionReason.PIXELS, "the pixel data of an image"):
-            # Slices of one multi-frame image follow each other: it is opened once.
-            if opened is None or opened[0] is not plane.instance:
-                dataset: Dataset = dcmread(
-                    plane.instance.path, specific_tags=[*_PIXEL_KEYWORDS, *FRAME_KEYWORDS]
-                )
-                is_single = plane.frame_number is None
-                opened = plane.instance, dataset, [dataset] if is_single else list(frames(dataset))
-            _, dataset, headers = opened
-            place = (plane.frame_number or 1) - 1
-            _write_plane(voxels_of_plane, read_frame(dataset, place), headers[place], series.modality)
-    return Volume(voxels=voxels, geometry=series.geometry, modality=series.modality)
+
+    def write(first: int, planes: Sequence[Plane]) -> None:
+        for place, plane in enumerate(_planes(planes, series), first):
+            if part is None:
+                voxels[place] = plane
+            elif part[0].start <= place < part[0].stop:
+                voxels[place][part[1:]] = plane[part[1:]]
+
+    # Around the threads and not in them: to ignore warnings is a state of the whole process.
+    with untrusted(RejectionReason.PIXELS, "the pixel data of an image"), _threads() as threads:
+        for _ in threads.map(write, *zip(*_by_instance(series.planes), strict=True)):
+            pass  # in the order of the planes: the first that cannot be read is told
+    return Volume(voxels=voxels, geometry=series.geometry, modality=series.modality, part=part)
+
+
+def _by_instance(planes: Sequence[Plane]) -> Iterator[tuple[int, Sequence[Plane]]]:
+    """Yield planes of one file that follow each other, and the place of their first: it is opened once."""
+    first = 0
+    for _, run in groupby(planes, key=lambda plane: plane.instance.path):
+        of_one_file = tuple(run)
+        yield first, of_one_file
+        first += len(of_one_file)
+
+
+@contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    """Give threads to the body; where it raises, what has not begun is not begun."""
+    threads = ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1))
+    try:
+        yield threads
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+def _planes(planes: Sequence[Plane], series: ImageSeries) -> Iterator[NDArray[np.float32]]:
+    """Yield the values of `planes`, all of one file, each in the same array as the one before."""
+    dataset = dcmread(planes[0].instance.path, specific_tags=[*_PIXEL_KEYWORDS, *FRAME_KEYWORDS])
+    headers = [dataset] if planes[0].frame_number is None else list(frames(dataset))
+    values = np.empty(series.geometry.shape[1:], dtype=np.float32)
+    for plane in planes:
+        place = (plane.frame_number or 1) - 1
+        _write_plane(values, read_frame(dataset, place), headers[place], series.modality)
+        yield values
 
 
 def _write_plane(
@@ -78,13 +121,17 @@ def _write_plane(
         raise RejectedStudy(RejectionReason.PIXELS, "High Bit is not one less than Bits Stored")
     if stored.shape != plane.shape:
         raise RejectedStudy(RejectionReason.MIXED_GEOMETRY, "an image has not the size of its series")
-    plane[...] = stored * slope + intercept
+    # In double precision, rounded once, when it is written.
+    np.add(stored * slope, intercept, out=plane, casting="same_kind")
     padding = _padding(header, stored)
     if padding is not None:
         plane[padding] = AIR_HU if modality is Modality.CT else MR_BACKGROUND
-    if modality is Modality.CT:
+    lowest = float(plane.min())
+    if modality is Modality.CT and lowest < _LOWEST_HU:
         plane[plane < _LOWEST_HU] = AIR_HU
-    if not np.isfinite(plane).all():
+        lowest = float(plane.min())
+    # The lowest of values one of which is no number is no number.
+    if not (math.isfinite(lowest) and math.isfinite(plane.max())):
         raise RejectedStudy(RejectionReason.PIXELS, "values are not finite")
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import importlib.resources
 import os
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -36,6 +37,7 @@ from model.domain import (
     NotComputed,
     NotComputedReason,
     Score,
+    ScoreSpread,
 )
 from model.errors import ConfigError, ModelBundleError
 from model.manifest import FORMAT, Declaration, Evidence, Manifest, canonical_json
@@ -54,6 +56,7 @@ _MEMBERS = frozenset({MANIFEST, SIGNATURE, CLASSIFIER, REFERENCE, MODEL_CARD})
 _MAXIMUM_BUNDLE_SIZE = 2 * MAXIMUM_SIZE
 """Bytes: a classifier, and as much again for a large reference cohort."""
 
+_FEWEST_FOR_SPREAD = 2
 _KNOWN_ANSWER_TOLERANCE = 1e-6
 """Of decision values, whose scale is 1 at the margin: rounding passes, another model does not."""
 
@@ -159,6 +162,23 @@ class Bundle:
         if outside := outside_reference(self.cohort, manifest.reference, vector):
             return outside
         return replace(self.classifier.score(vector), acquisition=checks)
+
+    def spread(self, vectors: Sequence[FeatureVector], *, perturbations: int) -> ScoreSpread | None:
+        """Return how far the score moves among `vectors` of one lesion; None if fewer than two give one."""
+        probabilities = [
+            self.classifier.score(each).probability
+            for each in vectors
+            if set(self.manifest.features) <= set(each.names)
+        ]
+        if len(probabilities) < _FEWEST_FOR_SPREAD:
+            return None
+        return ScoreSpread(
+            perturbations=perturbations,
+            scored=len(probabilities),
+            lowest=min(probabilities),
+            highest=max(probabilities),
+            standard_deviation=statistics.stdev(probabilities),
+        )
 
 
 def bundle_bytes(contents: BundleContents, private_key: Ed25519PrivateKey) -> bytes:

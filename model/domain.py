@@ -238,9 +238,20 @@ class Volume:
     voxels: NDArray[np.float32]
     geometry: Geometry
     modality: Modality
+    part: tuple[slice, ...] | None = None
+    """Along (z, y, x), where `voxels` hold the image; None is everywhere. Elsewhere they hold nothing, and
+    take no memory: `cut` refuses to read there."""
 
     def __post_init__(self) -> None:
         _require(self.voxels.shape == self.geometry.shape, "voxels do not have the grid's shape")
+
+    def cut(self, window: tuple[slice, ...]) -> NDArray[np.float32]:
+        """Return the voxels within `window`; raise ValueError where it reaches out of `part`."""
+        for wanted, held, size in zip(window, self.part or (), self.voxels.shape, strict=False):
+            first, last, _ = wanted.indices(size)
+            if first < last and not (held.start <= first and last <= held.stop):
+                raise ValueError("a part of the image that was not read")
+        return self.voxels[window]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -464,6 +475,24 @@ class NotComputed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreSpread:
+    """How far the score moves when the lesion has not changed, but noise, pose and outline have."""
+
+    perturbations: int
+    """How often the lesion was measured again, each time perturbed in another way."""
+    scored: int
+    """How many of these gave a score."""
+    lowest: float
+    highest: float
+    standard_deviation: float
+    """All three of the probability."""
+
+    def __post_init__(self) -> None:
+        _require(0 < self.scored <= self.perturbations, "no more scores than perturbations")
+        _require(0.0 <= self.lowest <= self.highest <= 1.0, "probabilities lie in [0, 1]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
     """What the study shows: the one value that SR, card and page are written from."""
 
@@ -486,6 +515,8 @@ class Assessment:
     index_in_doubt: bool = False
     """Whether a lesion that was left out may be larger than the index lesion, or another outline of the
     index lesion differs; there is no score then."""
+    spread: ScoreSpread | None = None
+    """Of the score. Measured after the result has left, and None until then."""
 
     def __post_init__(self) -> None:
         _require(self.left_out >= 0, "outlines are counted from 0")

@@ -128,7 +128,7 @@ class ExtractionSettings:
     filtered_bin_count
         Grey levels of filtered images, whose intensities have no scale: given if there are any.
     ring_mm
-        If given, what is measured is not the lesion but the liver within this distance around it.
+        If given, the liver within this distance around the lesion is measured as well, but for shape.
 
     Raises
     ------

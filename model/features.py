@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -18,6 +18,9 @@ from model.domain import Modality
 
 ORIGINAL = "original"
 """pyradiomics' name of the unfiltered image; begins the name of each of its features."""
+
+RING = "ring-"
+"""Before the name of an image type: measured in the liver around the lesion, and not in the lesion."""
 
 _INTENSITY = "intensity"
 """Stands in the table for the unit of the image's intensities."""
@@ -27,6 +30,7 @@ _INTENSITY_UNIT: Mapping[Modality, str] = MappingProxyType({Modality.CT: "[hnsf'
 
 _SQUARED = "In squared units of intensity; UCUM's squared Hounsfield unit is refused by some validators."
 _TOTAL = "Energy times the volume of a voxel in mm3. IBSI does not define it."
+_OF_RING = "Of the liver in a ring around the lesion, not of the lesion."
 _OF_FILTERED = "Of a filtered image; IBSI's code is of the unfiltered one."
 _LOG = re.compile(r"log-sigma-(\d+)-(\d+)-mm-3D")
 _WAVELET = re.compile(r"wavelet-([HL]{3})")
@@ -211,6 +215,11 @@ def feature_names(image_types: Iterable[str]) -> tuple[str, ...]:
     )
 
 
+def ring_names(image_types: Iterable[str]) -> tuple[str, ...]:
+    """Return the features of the ring around a lesion; its shape would be the lesion's."""
+    return tuple(f"{RING}{name}" for name in feature_names(image_types) if f"_{_SHAPE}" not in name)
+
+
 FEATURE_NAMES: tuple[str, ...] = feature_names([ORIGINAL])
 """All features of the unfiltered image, in the order of a feature vector."""
 
@@ -218,13 +227,25 @@ FEATURE_NAMES: tuple[str, ...] = feature_names([ORIGINAL])
 def definition(name: str, modality: Modality) -> FeatureDefinition:
     """Return what feature `name` is when measured on `modality`.
 
-    IBSI's code is of the unfiltered image: a feature of a filtered image has none.
+    IBSI's code is of the unfiltered image and of the lesion: a feature of a filtered image, or of the ring
+    around the lesion, has none.
 
     Raises
     ------
     KeyError
         If there is no such feature.
     """
+    if name.startswith(RING):
+        inside = definition(name.removeprefix(RING), modality)
+        if inside.feature_class == _SHAPE.removesuffix("_"):
+            raise KeyError(name)
+        return replace(
+            inside,
+            name=name,
+            title=f"{inside.title}, ring around the lesion",
+            ibsi_code=None,
+            note=f"{inside.note} {_OF_RING}".strip(),
+        )
     image_type, _, feature = name.partition("_")
     row = _ROWS[feature]
     filter_title = _filter_title(image_type)

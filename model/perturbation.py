@@ -18,13 +18,16 @@ from scipy import ndimage
 
 from model.domain import FeatureVector, Volume
 from model.errors import RejectedStudy
+from model.filters import filter_support_mm, image_types
 from model.radiomics import ExtractionSettings, extract
-from model.resampling import Pose
+from model.resampling import Pose, extents
 
 _MAD_TO_DEVIATION = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
 
 _SMALLEST_CORRELATION_MM = 0.1
+
+_LARGEST_GROWTH_MM = 0.5
 
 _NOISE_MARGIN_VOXELS = 40
 """How far around the lesion noise is added: farther than normalisation, filters and splines see."""
@@ -87,12 +90,35 @@ def drawn(count: int, *, seed: int, spacing_mm: float = 1.0) -> tuple[Perturbati
                 float(random.uniform(-0.5, 0.5) * spacing_mm),
             ),
             noise=1.0,
-            growth_mm=float(random.uniform(-0.5, 0.5)),
+            growth_mm=float(random.uniform(-_LARGEST_GROWTH_MM, _LARGEST_GROWTH_MM)),
             wobble_mm=spacing_mm,
             seed=int(random.integers(2**31)),
         )
         for _ in range(count)
     )
+
+
+def perturbed_reach_mm(
+    mask: NDArray[np.bool_], spacing_mm: tuple[float, float, float], settings: ExtractionSettings
+) -> float:
+    """Return how far around a lesion the image counts for the perturbations of `drawn`.
+
+    At any angle: a box that is turned reaches as far as its corners, and the grid that holds it farther.
+    """
+    half_mm = [
+        (last - first + 1) / 2.0 * step
+        for (first, last), step in zip(extents(mask), spacing_mm[::-1], strict=True)
+    ]
+    grid_mm = settings.spacing_mm or max(spacing_mm)
+    redrawn_voxels = 2 + math.ceil((_LARGEST_GROWTH_MM + 4.0 * grid_mm) / min(spacing_mm))
+    around_mm = (
+        redrawn_voxels * max(spacing_mm)
+        + max(filter_support_mm(settings, image_types(settings)), settings.normalisation_margin_mm or 0.0)
+        + (settings.ring_mm or 0.0)
+        + grid_mm
+    )
+    turned_mm = math.sqrt(2.0) * (math.hypot(*half_mm[1:]) + around_mm) - min(half_mm[1:])
+    return max(turned_mm, _NOISE_MARGIN_VOXELS * max(spacing_mm))
 
 
 def extract_perturbed(
@@ -103,6 +129,8 @@ def extract_perturbed(
     *,
     names: Sequence[str] | None = None,
     minimum_voxels: int = 1,
+    liver: NDArray[np.bool_] | None = None,
+    other_lesions: NDArray[np.bool_] | None = None,
 ) -> FeatureVector:
     """Measure one lesion as `extract` does, perturbed.
 
@@ -116,7 +144,16 @@ def extract_perturbed(
     if perturbation.noise:
         volume = _noisier(volume, mask, perturbation.noise * noise_around(volume, mask), random)
     pose = Pose(angle_degrees=perturbation.angle_degrees, shift_mm=perturbation.shift_mm)
-    return extract(volume, outline, settings, names=names, minimum_voxels=minimum_voxels, pose=pose)
+    return extract(
+        volume,
+        outline,
+        settings,
+        names=names,
+        minimum_voxels=minimum_voxels,
+        liver=liver,
+        other_lesions=other_lesions,
+        pose=pose,
+    )
 
 
 def perturbed_values(
@@ -156,7 +193,7 @@ def noise_around(volume: Volume, mask: NDArray[np.bool_]) -> float:
     From what differs along both axes of a slice, which anatomy hardly does: the finest
     diagonal sub-band of a Haar transform, by its median absolute deviation (Donoho 1994).
     """
-    box = volume.voxels[_window(mask, 2)].astype(np.float64)
+    box = volume.cut(_window(mask, 2)).astype(np.float64)
     diagonal = (box[:, 1:, 1:] - box[:, 1:, :-1] - box[:, :-1, 1:] + box[:, :-1, :-1]) / 2.0
     return _MAD_TO_DEVIATION * float(np.median(np.abs(diagonal))) if diagonal.size else 0.0
 
@@ -191,9 +228,12 @@ def _noisier(
     volume: Volume, mask: NDArray[np.bool_], deviation: float, random: np.random.Generator
 ) -> Volume:
     window = _window(mask, _NOISE_MARGIN_VOXELS)
-    voxels = volume.voxels.copy()
-    part = voxels[window]
-    part += random.normal(0.0, deviation, part.shape).astype(np.float32)
+    held = (slice(None),) * volume.voxels.ndim if volume.part is None else volume.part
+    # Not a copy of everything: memory that nobody writes to is none.
+    voxels = np.zeros(volume.voxels.shape, dtype=np.float32)
+    voxels[held] = volume.voxels[held]
+    noisy = volume.cut(window)
+    voxels[window] = noisy + random.normal(0.0, deviation, noisy.shape).astype(np.float32)
     return replace(volume, voxels=voxels)
 
 

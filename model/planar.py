@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_fill_holes, label
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist, squareform
-from skimage.measure import approximate_polygon
 
 from model.domain import Axis
 
@@ -36,7 +35,8 @@ def key_slice(mask: NDArray[np.bool_]) -> int:
     ValueError
         If the mask is empty.
     """
-    areas = np.count_nonzero(mask, axis=(1, 2))
+    # Slice by slice: along axes, numpy sums whole volumes as integers.
+    areas = np.array([np.count_nonzero(each) for each in mask])
     if not areas.any():
         raise ValueError("an empty mask has no key slice")
     return int(np.argmax(areas))
@@ -110,6 +110,8 @@ def outline_polygon(mask: NDArray[np.bool_]) -> tuple[tuple[float, float], ...]:
 
 def _simplified(corners: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
     """Return `corners` without those that lie within `tolerance` of the line between others."""
+    from skimage.measure import approximate_polygon
+
     polygon: NDArray[np.float64] = approximate_polygon(corners, tolerance)  # type: ignore[no-untyped-call]  # scikit-image is half typed
     return polygon
 

@@ -20,12 +20,12 @@ from scipy import ndimage
 from model.domain import FeatureVector, RejectionReason, Volume
 from model.errors import RejectedStudy
 from model.extraction_settings import CT_SETTINGS, MR_SETTINGS, ExtractionSettings, Normalisation
-from model.features import ORIGINAL, feature_names
+from model.features import ORIGINAL, RING, feature_names, ring_names
 from model.filters import filter_support_mm, filtered, image_types
-from model.resampling import STRAIGHT, Pose, Region, resample
+from model.resampling import SPLINE_SUPPORT_VOXELS, STRAIGHT, Pose, Region, extents, resample
 from model.ring import peritumoural_ring
 
-__all__ = ["CT_SETTINGS", "MR_SETTINGS", "ExtractionSettings", "extract", "names_of"]
+__all__ = ["CT_SETTINGS", "MR_SETTINGS", "ExtractionSettings", "extract", "names_of", "part_needed"]
 
 _DECIMALS = 6
 """Kept of interpolated intensities before anything is decided by them. The error of interpolation, about
@@ -37,6 +37,8 @@ class _Work:
     """What is measured of one image type: arrays cut to the lesion, of shape (z, y, x)."""
 
     names: tuple[str, ...]
+    prefix: str
+    """Before each of `names` in a vector: what of the lesion is measured."""
     intensities: NDArray[np.float64]
     grey_levels: NDArray[np.int64]
     intensity_mask: NDArray[np.bool_]
@@ -49,7 +51,7 @@ class _Work:
         # pyradiomics loads SimpleITK: only a process that measures should pay for it.
         from model.feature_classes import measure
 
-        return measure(
+        values = measure(
             names=self.names,
             intensities=self.intensities,
             grey_levels=self.grey_levels,
@@ -59,6 +61,7 @@ class _Work:
             planar=self.planar,
             merged=self.merged,
         )
+        return {f"{self.prefix}{name}": value for name, value in values.items()}
 
 
 def names_of(settings: ExtractionSettings) -> tuple[str, ...]:
@@ -66,7 +69,8 @@ def names_of(settings: ExtractionSettings) -> tuple[str, ...]:
 
     Shape is of the lesion and not of an image: it is measured once.
     """
-    return feature_names(image_types(settings))
+    types = image_types(settings)
+    return feature_names(types) + (() if settings.ring_mm is None else ring_names(types))
 
 
 def extract(
@@ -77,6 +81,7 @@ def extract(
     names: Sequence[str] | None = None,
     minimum_voxels: int = 100,
     liver: NDArray[np.bool_] | None = None,
+    other_lesions: NDArray[np.bool_] | None = None,
     workers: int = 1,
     pose: Pose = STRAIGHT,
 ) -> FeatureVector:
@@ -88,11 +93,14 @@ def extract(
         Of shape (z, y, x) on the volume's grid.
     names
         The wanted ones of `names_of(settings)`; all of them if None. A feature that is not defined
-        for this lesion (as skewness of a constant would be) is left out of the vector.
+        for this lesion (as skewness of a constant would be) is left out of the vector, as are those of
+        the ring where no liver is known or too little of it lies around the lesion.
     minimum_voxels
         Of the grid that is measured on, after re-segmentation.
     liver
-        On the volume's grid. Needed, and used, for the ring around the lesion.
+        On the volume's grid; for the ring around the lesion, where the settings ask for one.
+    other_lesions
+        On the volume's grid, all together: no part of the ring.
     workers
         Processes that share the image types. Their number changes the time and no value.
     pose
@@ -113,13 +121,25 @@ def extract(
     wanted = possible if names is None else tuple(names)
     if not set(wanted) <= set(possible):
         raise ValueError("not a feature that can be measured")
-    mask = _measured_part(volume, mask, settings, liver)
     if not mask.any():
         raise RejectedStudy(RejectionReason.LESION_TOO_SMALL, "0 voxels")
 
-    works = _work(volume, mask, settings, wanted=wanted, minimum_voxels=minimum_voxels, pose=pose)
+    of_ring = tuple(name.removeprefix(RING) for name in wanted if name.startswith(RING))
+    of_lesion = tuple(name for name in wanted if not name.startswith(RING))
+    works = _work(volume, mask, settings, wanted=of_lesion, minimum_voxels=minimum_voxels, pose=pose)
+    if of_ring and liver is not None and settings.ring_mm is not None:
+        ring = peritumoural_ring(
+            mask,
+            liver,
+            volume.geometry.spacing_mm,
+            width_mm=settings.ring_mm,
+            other_lesions=other_lesions,
+        )
+        works += _work_on_ring(
+            volume, ring, settings, wanted=of_ring, minimum_voxels=minimum_voxels, pose=pose
+        )
     values = _measured(works, workers)
-    defined = tuple(name for name in wanted if math.isfinite(values[name]))
+    defined = tuple(name for name in wanted if math.isfinite(values.get(name, math.nan)))
     return FeatureVector(
         names=defined,
         values=tuple(values[name] for name in defined),
@@ -127,18 +147,73 @@ def extract(
     )
 
 
-def _measured_part(
-    volume: Volume,
-    mask: NDArray[np.bool_],
+def part_needed(
+    masks: Sequence[NDArray[np.bool_]],
+    spacing_mm: tuple[float, float, float],
     settings: ExtractionSettings,
-    liver: NDArray[np.bool_] | None,
-) -> NDArray[np.bool_]:
-    """Return the lesion, or the ring around it where the settings ask for that."""
-    if settings.ring_mm is None:
-        return mask
-    if liver is None:
-        raise ValueError("the ring around a lesion needs the liver")
-    return peritumoural_ring(mask, liver, volume.geometry.spacing_mm, width_mm=settings.ring_mm)
+    *,
+    margin_mm: float,
+) -> tuple[slice, ...] | None:
+    """Return the part of an image in which `extract` looks at lesions; None is all of it.
+
+    Parameters
+    ----------
+    masks
+        Each with at least one voxel, of the image's shape (z, y, x).
+    spacing_mm
+        Of the image, along (x, y, z).
+    margin_mm
+        What else is to be seen around the lesions.
+    """
+    if settings.bias_correction is not None or settings.normalisation is Normalisation.FOREGROUND:
+        return None
+    reach_mm = (
+        margin_mm
+        + max(filter_support_mm(settings, image_types(settings)), settings.normalisation_margin_mm or 0.0)
+        + (settings.ring_mm or 0.0)
+    )
+    found = np.array([extents(mask) for mask in masks])
+    first, last = found[:, :, 0].min(axis=0), found[:, :, 1].max(axis=0)
+    return tuple(
+        slice(max(0, int(low) - reach), min(size, int(high) + reach + 1))
+        for low, high, size, reach in zip(
+            first,
+            last,
+            masks[0].shape,
+            # A resampled mask may reach a source voxel farther, and its grid one of its own.
+            (
+                SPLINE_SUPPORT_VOXELS + 2 + math.ceil((reach_mm + (settings.spacing_mm or 0.0)) / step_mm)
+                for step_mm in spacing_mm[::-1]
+            ),
+            strict=True,
+        )
+    )
+
+
+def _work_on_ring(
+    volume: Volume,
+    ring: NDArray[np.bool_],
+    settings: ExtractionSettings,
+    *,
+    wanted: Sequence[str],
+    minimum_voxels: int,
+    pose: Pose,
+) -> list[_Work]:
+    """Return what there is to measure of the ring; nothing where there is too little of it."""
+    if not ring.any():
+        return []
+    try:
+        return _work(
+            volume,
+            ring,
+            settings,
+            wanted=wanted,
+            minimum_voxels=minimum_voxels,
+            pose=pose,
+            prefix=RING,
+        )
+    except RejectedStudy:
+        return []
 
 
 def _work(
@@ -149,6 +224,7 @@ def _work(
     wanted: Sequence[str],
     minimum_voxels: int,
     pose: Pose,
+    prefix: str = "",
 ) -> list[_Work]:
     """Return what there is to measure: the image itself, and each filtered image of which it is wanted."""
     wanted_types = {name.split("_", 1)[0] for name in wanted}
@@ -165,6 +241,7 @@ def _work(
     return [
         _Work(
             names=tuple(name for name in wanted if name.split("_", 1)[0] == image_type),
+            prefix=prefix,
             intensities=images[image_type],
             grey_levels=_discretised(
                 images[image_type],
@@ -183,7 +260,7 @@ def _work(
 
 
 def _measured(works: Sequence[_Work], workers: int) -> Mapping[str, float]:
-    if workers == 1 or len(works) == 1:
+    if workers == 1 or len(works) <= 1:
         results = [work.measured() for work in works]
     else:
         from joblib import Parallel, delayed

@@ -20,7 +20,7 @@ from scipy import ndimage
 
 from model.domain import Volume
 
-_SPLINE_SUPPORT_VOXELS = 24
+SPLINE_SUPPORT_VOXELS = 24
 """Source voxels kept around the computed part. What lies beyond it enters a cubic B-spline with a weight
 that falls by 2 - sqrt(3), about 0.27, per voxel: 2e-14 at this distance."""
 
@@ -110,7 +110,7 @@ def resample(
     spacing_mm: tuple[float, float, float],
     interpolation: Interpolation,
     margin_mm: float = 0.0,
-    support_voxels: int = _SPLINE_SUPPORT_VOXELS,
+    support_voxels: int = SPLINE_SUPPORT_VOXELS,
     pose: Pose = STRAIGHT,
 ) -> Region:
     """Return `volume` and `mask` around the lesion on another grid.
@@ -141,9 +141,9 @@ def resample(
             pose=pose,
         )
     axes = [
-        _samples(size, source_mm, target_mm, _extent(mask, axis), margin_mm)
-        for axis, (size, source_mm, target_mm) in enumerate(
-            zip(mask.shape, volume.geometry.spacing_mm[::-1], spacing_mm[::-1], strict=True)
+        _samples(size, source_mm, target_mm, extent, margin_mm)
+        for size, source_mm, target_mm, extent in zip(
+            mask.shape, volume.geometry.spacing_mm[::-1], spacing_mm[::-1], extents(mask), strict=True
         )
     ]
     window = tuple(
@@ -151,17 +151,26 @@ def resample(
     )
     weights = _interpolate(mask[window], axes, window, order=1)
     return Region(
-        intensities=_interpolate(volume.voxels[window], axes, window, order=interpolation.order),
+        intensities=_interpolate(volume.cut(window), axes, window, order=interpolation.order),
         mask=weights >= _MASK_THRESHOLD,
         spacing_mm=spacing_mm,
     )
 
 
-def _extent(mask: NDArray[np.bool_], axis: int) -> tuple[int, int]:
-    """Return the first and the last index along `axis` at which `mask` has a voxel."""
-    others = tuple(other for other in range(mask.ndim) if other != axis)
-    occupied = np.flatnonzero(mask.any(axis=others))
-    return int(occupied[0]), int(occupied[-1])
+def extents(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return the first and the last index along each axis at which `mask` has a voxel.
+
+    Each axis is looked for within the extents of those before it: a lesion is a small part of an image.
+    """
+    found: list[tuple[int, int]] = []
+    part = mask
+    for axis in range(mask.ndim):
+        others = tuple(other for other in range(mask.ndim) if other != axis)
+        occupied = np.flatnonzero(part.any(axis=others))
+        first, last = int(occupied[0]), int(occupied[-1])
+        found.append((first, last))
+        part = part[(slice(None),) * axis + (slice(first, last + 1),)]
+    return found
 
 
 def _samples(
@@ -210,8 +219,7 @@ def _resample_turned(
     """Return image and mask on a grid that is turned and shifted; each is interpolated once."""
     source_mm, target_mm = (np.array(each[::-1]) for each in (volume.geometry.spacing_mm, spacing_mm))
     turn = _turn(pose.angle_degrees)
-    extents = [_extent(mask, axis) for axis in range(mask.ndim)]
-    first, last = (np.array(ends) for ends in zip(*extents, strict=True))
+    first, last = (np.array(ends) for ends in zip(*extents(mask), strict=True))
     centre_mm = (first + last) / 2.0 * source_mm
     shift_mm = np.array(pose.shift_mm[::-1])
 
@@ -233,9 +241,7 @@ def _resample_turned(
         for corner in product((0, 1), repeat=mask.ndim)
     ]
     window = tuple(
-        slice(
-            max(0, math.floor(lowest) - _SPLINE_SUPPORT_VOXELS), math.ceil(highest) + _SPLINE_SUPPORT_VOXELS
-        )
+        slice(max(0, math.floor(lowest) - SPLINE_SUPPORT_VOXELS), math.ceil(highest) + SPLINE_SUPPORT_VOXELS)
         for lowest, highest in zip(
             np.min(reach, axis=0) / source_mm, np.max(reach, axis=0) / source_mm, strict=True
         )
@@ -245,14 +251,14 @@ def _resample_turned(
 
     def interpolated(source: NDArray[Any], order: int, mode: str) -> NDArray[np.float64]:
         made: NDArray[np.float64] = ndimage.affine_transform(
-            source[window].astype(np.float64), matrix, offset, output_shape=shape, order=order, mode=mode
+            source.astype(np.float64), matrix, offset, output_shape=shape, order=order, mode=mode
         )
         return made
 
     return Region(
-        intensities=interpolated(volume.voxels, interpolation.order, "nearest"),
+        intensities=interpolated(volume.cut(window), interpolation.order, "nearest"),
         # Beyond the image there is no lesion: a turned grid reaches farther than a straight one.
-        mask=interpolated(mask, 1, "grid-constant") >= _MASK_THRESHOLD,
+        mask=interpolated(mask[window], 1, "grid-constant") >= _MASK_THRESHOLD,
         spacing_mm=spacing_mm,
     )
 

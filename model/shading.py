@@ -33,7 +33,7 @@ def foreground(volume: Volume) -> NDArray[np.bool_]:
 
 def foreground_z_scores(volume: Volume) -> Volume:
     """Return `volume` with mean 0 and standard deviation 1 of its foreground."""
-    inside = volume.voxels[foreground(volume)].astype(np.float64)
+    inside = _whole(volume)[foreground(volume)].astype(np.float64)
     z_scores = (volume.voxels - inside.mean()) / (inside.std() or 1.0)
     return replace(volume, voxels=z_scores.astype(np.float32))
 
@@ -49,7 +49,7 @@ def without_shading(volume: Volume) -> Volume:
     ValueError
         If the volume has fewer than four slices.
     """
-    if volume.voxels.shape[0] < _FEWEST_SLICES:
+    if _whole(volume).shape[0] < _FEWEST_SLICES:
         raise ValueError("too few slices to estimate a bias field")
     itk: Any = sitk  # its stubs are partial
     image = itk.GetImageFromArray(np.maximum(volume.voxels, 0.0))
@@ -63,6 +63,11 @@ def without_shading(volume: Volume) -> Volume:
         corrector.Execute(itk.Shrink(image, shrink), itk.Shrink(mask, shrink))
         field = np.exp(itk.GetArrayFromImage(corrector.GetLogBiasFieldAsImage(image)))
     return replace(volume, voxels=(volume.voxels / field).astype(np.float32))
+
+
+def _whole(volume: Volume) -> NDArray[np.float32]:
+    """Return the voxels of `volume`; raise ValueError if they hold a part of the image only."""
+    return volume.cut(tuple(slice(0, size) for size in volume.voxels.shape))
 
 
 @contextmanager

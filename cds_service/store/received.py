@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -27,11 +29,32 @@ _TOUCH = (
 )
 
 
+_LARGEST_GROUP = 64
+"""Instances of one transaction."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Waiting:
+    """An instance that is to be recorded, and what became of it."""
+
+    instance: StoredInstance
+    received_at: datetime
+    versioned: bool
+    recorded: Recorded | None = None
+    """Once that is committed."""
+
+
 class ReceivedInstances:
-    """Every acknowledged instance."""
+    """Every acknowledged instance.
+
+    What several threads record at once goes into one transaction: a commit costs as much for one
+    instance as for many.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._waiting: list[_Waiting] = []
+        self._turn = threading.Lock()
         # Made once: making a statement takes longer than executing it.
         self._insert_study = database.if_absent(_studies)
         self._insert_instance = database.if_absent(_instances)
@@ -47,26 +70,54 @@ class ReceivedInstances:
             Whether other content of the same SOP Instance UID in the same study becomes current. Content
             that was current once does not come back: it is told from a late repeat by nothing.
         """
-        study = {"study_instance_uid": instance.study_instance_uid, "changed_at": received_at}
+        own = _Waiting(instance=instance, received_at=received_at, versioned=versioned)
+        self._waiting.append(own)
+        with self._turn:
+            while own in self._waiting:
+                self._record_group()
+        # What failed with others is tried again by itself: their fault is not this one's.
+        return own.recorded if own.recorded is not None else self._record_alone(own)
+
+    def _record_group(self) -> None:
+        group = self._waiting[:_LARGEST_GROUP]
+        del self._waiting[: len(group)]
+        # PostgreSQL: in one order, so that two processes do not wait for each other's rows.
+        group.sort(key=lambda each: (each.instance.study_instance_uid, each.instance.sop_instance_uid))
+        try:
+            with self._database.write() as connection:
+                found = [self._record(connection, each) for each in group]
+        except Exception:  # whatever it is, whoever caused it meets it alone
+            if len(group) == 1:
+                raise
+            return
+        for each, recorded in zip(group, found, strict=True):
+            each.recorded = recorded
+
+    def _record_alone(self, waiting: _Waiting) -> Recorded:
         with self._database.write() as connection:
-            if connection.execute(_OURS, {"of": instance.sop_instance_uid}).first() is not None:
-                return Recorded.OURS
-            is_new_study = connection.execute(self._insert_study, study).rowcount == 1
-            row = {**self._row(instance), "received_at": received_at}
-            if connection.execute(self._insert_instance, row).rowcount == 1:
-                connection.execute(_TOUCH, {"of": instance.study_instance_uid, "at": received_at})
-                return Recorded.NEW
-            if is_new_study:
-                connection.execute(
-                    sa.delete(_studies).where(_studies.c.study_instance_uid == instance.study_instance_uid)
-                )
-            known = self._known(connection, instance.sop_instance_uid)
-            if known["sha256"] == instance.sha256:
-                return Recorded.SAME
-            if not versioned or not self._supersede(connection, known, instance, received_at):
-                return Recorded.DIFFERENT
+            return self._record(connection, waiting)
+
+    def _record(self, connection: sa.Connection, waiting: _Waiting) -> Recorded:
+        instance, received_at = waiting.instance, waiting.received_at
+        study = {"study_instance_uid": instance.study_instance_uid, "changed_at": received_at}
+        if connection.execute(_OURS, {"of": instance.sop_instance_uid}).first() is not None:
+            return Recorded.OURS
+        is_new_study = connection.execute(self._insert_study, study).rowcount == 1
+        row = {**self._row(instance), "received_at": received_at}
+        if connection.execute(self._insert_instance, row).rowcount == 1:
             connection.execute(_TOUCH, {"of": instance.study_instance_uid, "at": received_at})
-            return Recorded.VERSIONED
+            return Recorded.NEW
+        if is_new_study:
+            connection.execute(
+                sa.delete(_studies).where(_studies.c.study_instance_uid == instance.study_instance_uid)
+            )
+        known = self._known(connection, instance.sop_instance_uid)
+        if known["sha256"] == instance.sha256:
+            return Recorded.SAME
+        if not waiting.versioned or not self._supersede(connection, known, instance, received_at):
+            return Recorded.DIFFERENT
+        connection.execute(_TOUCH, {"of": instance.study_instance_uid, "at": received_at})
+        return Recorded.VERSIONED
 
     @staticmethod
     def _known(connection: sa.Connection, sop_instance_uid: str) -> sa.RowMapping:

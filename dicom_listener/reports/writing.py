@@ -53,11 +53,12 @@ def write_reports(
         They cannot be kept.
     """
     by_uid = {each.sop_instance_uid: each for each in instances}
-    sources = read_sources(
-        (by_uid[image.sop_instance_uid].path, image.frame_number) for image in assessment.series.images
-    )
+    outlined_anew = needs_segmentation(assessment)
+    # A SEG needs where each slice lies; a structured report only whose images these are.
+    images = assessment.series.images if outlined_anew else assessment.series.images[:1]
+    sources = read_sources((by_uid[image.sop_instance_uid].path, image.frame_number) for image in images)
     objects: dict[ReportKind, Dataset] = {}
-    if needs_segmentation(assessment):
+    if outlined_anew:
         objects[ReportKind.SEGMENTATION] = lesion_segmentation(assessment, sources, masks, document=document)
     segmentation = objects.get(ReportKind.SEGMENTATION)
     for kind, report in (

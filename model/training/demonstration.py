@@ -14,7 +14,7 @@ fitted numbers are rounded, and the choice of features depends on ranks only.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -173,7 +173,11 @@ def case_lesion(rng: np.random.Generator, *, high: bool) -> LesionModel:
 
 
 def select_four(
-    vectors: NDArray[np.float64], high: NDArray[np.bool_], names: Sequence[str]
+    vectors: NDArray[np.float64],
+    high: NDArray[np.bool_],
+    names: Sequence[str],
+    *,
+    stable: Collection[str] | None = None,
 ) -> tuple[str, ...]:
     """Return the four features that tell the families apart best and are not redundant.
 
@@ -184,13 +188,19 @@ def select_four(
     ----------
     vectors
         Training cases only, of shape (n, len(names)).
+    stable
+        The features that may be chosen, as `Stability.at_least` gives them; all if None.
 
     Raises
     ------
     ValueError
         If fewer than four features remain.
     """
-    varying = [index for index in range(len(names)) if np.ptp(vectors[:, index]) > 0]
+    varying = [
+        index
+        for index, name in enumerate(names)
+        if np.ptp(vectors[:, index]) > 0 and (stable is None or name in stable)
+    ]
     strength = {index: round(abs(roc_auc_score(high, vectors[:, index]) - 0.5), 9) for index in varying}
     ranks = stats.rankdata(vectors, axis=0)
     chosen: list[int] = []

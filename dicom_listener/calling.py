@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Associations that we open: whatever the peer does or leaves undone, every wait in them ends.
+
+pynetdicom's own waits do not. Its socket has no time limit once it is connected, so a peer that stops
+in the middle of a PDU, or stops reading, holds the thread of the upper layer; whoever then gives up
+and aborts waits for that thread for ever. And who sends waits until the thread of the association
+pauses, also when that thread has ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pynetdicom import AE, evt
+
+from model.errors import PeerRefused, PeerUnavailable
+
+_CLOSING_S = 2.0
+"""Time that an A-ABORT, or what was sent before it, has to leave before the connection is cut."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """A DICOM node that we call."""
+
+    host: str
+    port: int
+    ae_title: str
+    tls: ssl.SSLContext | None = None
+
+
+def calling_entity(calling_ae_title: str, network_timeout_s: float) -> Any:
+    """Return an application entity that waits `network_timeout_s` for each answer, and no longer."""
+    ae = AE(ae_title=calling_ae_title)
+    ae.acse_timeout = ae.dimse_timeout = ae.connection_timeout = network_timeout_s
+    # Nothing to wait for while we are the one who rests; and its abort can meet another one of ours.
+    ae.network_timeout = None
+    return ae
+
+
+def open_association(ae: Any, peer: Peer, *, evt_handlers: Any = (), **options: Any) -> Any:
+    """Call `peer`; return the association, established or not.
+
+    Parameters
+    ----------
+    options
+        For pynetdicom's `associate`.
+    """
+    return ae.associate(
+        peer.host,
+        peer.port,
+        ae_title=peer.ae_title,
+        tls_args=None if peer.tls is None else (peer.tls, peer.host),
+        evt_handlers=[(evt.EVT_CONN_OPEN, _bound), *evt_handlers],
+        **options,
+    )
+
+
+@contextmanager
+def associated(ae: Any, peer: Peer, **options: Any) -> Iterator[Any]:
+    """Hold an association with `peer` while the body runs; it is released, or aborted when the body fails.
+
+    Raises
+    ------
+    PeerUnavailable
+        None could be had.
+    PeerRefused
+        The peer takes none of the SOP classes that are proposed.
+    """
+    assoc = open_association(ae, peer, **options)
+    if assoc.rejected_contexts and not assoc.accepted_contexts:
+        raise PeerRefused("SOP class not accepted")
+    if not assoc.is_established:
+        raise PeerUnavailable("association rejected" if assoc.is_rejected else "cannot connect")
+    try:
+        yield assoc
+    except BaseException:
+        assoc.abort()
+        raise
+    assoc.release()
+
+
+def _bound(event: Any) -> None:
+    """Put limits to the waits of an association whose connection has just opened."""
+    assoc = event.assoc
+    connection = assoc.dul.socket.socket
+    # A request follows an answer at once: Nagle's algorithm would have it wait for a delayed ACK.
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # Its two threads look these up when they run, the first of them after this.
+    assoc._run_reactor = _paused_at_the_end(assoc, assoc._run_reactor)  # noqa: SLF001
+    assoc.kill = _cut_after(_CLOSING_S, connection, assoc.kill)
+
+
+def _paused_at_the_end(assoc: Any, run: Callable[[], None]) -> Callable[[], None]:
+    """Let whoever sends when the association's thread has ended neither wait for its pause nor an answer."""
+
+    def run_reactor() -> None:
+        try:
+            run()
+        finally:
+            assoc._is_paused = True  # noqa: SLF001
+            assoc.dimse.msg_queue.put((None, None))
+
+    return run_reactor
+
+
+def _cut_after(seconds: float, connection: socket.socket, kill: Callable[[], None]) -> Callable[[], None]:
+    """Cut the connection when the upper layer, stuck in it, does not end within `seconds`."""
+
+    def cut() -> None:
+        with contextlib.suppress(OSError):  # it is closed
+            connection.shutdown(socket.SHUT_RDWR)
+
+    def kill_within() -> None:
+        timer = threading.Timer(seconds, cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            kill()
+        finally:
+            timer.cancel()
+
+    return kill_within
