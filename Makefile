@@ -34,12 +34,16 @@ check: setup ## Format, lint, types, import contracts, generated documentation
 	@$(RUN) lint-imports
 	@$(RUN) hcc-cds settings --check docs/settings.md
 	@$(RUN) hcc-cds conformance --check docs/conformance.md
+	@$(RUN) python scripts/collect_texts.py --check
+	@$(RUN) hcc-cds rules --check docs/rules.md
 
 format: setup ## Format the code and write the generated documentation anew
 	@$(RUN) ruff format .
 	@$(RUN) ruff check --fix .
 	@$(RUN) hcc-cds settings > docs/settings.md
 	@$(RUN) hcc-cds conformance > docs/conformance.md
+	@$(RUN) hcc-cds rules > docs/rules.md
+	@$(RUN) python scripts/collect_texts.py
 	@$(RUN) python -c "from cds_service.openapi import openapi_text; print(openapi_text(), end='')" > docs/openapi.json
 
 peers: # Bring the programs that tests talk to

@@ -18,6 +18,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from cds_service.config import AdministrationConfig
 from cds_service.logs import StudyRef
+from cds_service.override_reasons import words_of
 from cds_service.store import AskedState, DeliveryState, Store
 
 _MOST_SHOWN = 100
@@ -149,6 +150,10 @@ def _contents(
         ],
         "unfinished": [
             (study_ref(each.study_instance_uid), each) for each in store.overview.unfinished(most=_MOST_SHOWN)
+        ],
+        "feedback": [
+            (each.outcome, words_of(each.reason_system, each.reason_code), each.count)
+            for each in store.feedback.counts()[:_MOST_SHOWN]
         ],
         "asked": [(state.value, asked[state]) for state in AskedState],
         "rejected": [

@@ -16,12 +16,15 @@ from cds_service.auth import Authenticator, SeenTokens, Unauthenticated
 from cds_service.calls import CallRecords
 from cds_service.config import Config
 from cds_service.endpoints import ROOT, CdsHooks, about_request
-from cds_service.hooks import CardWriter, MalformedRequest, PrefetchLacking
+from cds_service.fetching import RecordServers
+from cds_service.hook_request import MalformedRequest
+from cds_service.hooks import CardWriter, PrefetchLacking
 from cds_service.identity import Outcomes
 from cds_service.openapi import openapi_page
 from cds_service.pages import about_page
 from cds_service.rate_limit import RateLimit, TooManyRequests
 from cds_service.strict_json import MalformedJson
+from cds_service.texts import load_languages
 from fhir_gateway.units import unit_converter
 from model.errors import HccCdsError
 
@@ -74,15 +77,20 @@ def create_app(
             identity=config.identity,
             converter=unit_converter(),
             about_url=f"{config.web.url}/about",
+            smart_launch_url=config.web.smart_launch_url,
+            book=config.rules.book(),
+            windows=config.record.windows(),
         ),
+        servers=RecordServers(config.fetch),
         records=records,
         now=now,
         log=log,
+        languages=load_languages(),
     )
     _add_headers(app, config.web.cors_origins)
     _add_course_of_a_call(app, hooks, edges)
     app.register_blueprint(hooks.blueprint())
-    app.register_blueprint(about_page())
+    app.register_blueprint(about_page(config.rules.book(), config.record.windows()))
     app.register_blueprint(openapi_page(config.web.url))
 
     @app.get("/healthz")
@@ -103,6 +111,8 @@ def _add_course_of_a_call(app: Flask, hooks: CdsHooks, edges: _Edges) -> None:
     def record(response: Response) -> Response:
         try:
             hooks.record(response)
+        except Unauthenticated as error:
+            return edges.unauthenticated(error)
         except Exception as error:  # noqa: BLE001 - an edge: what cannot be recorded is not answered
             return edges.failed(error)
         return response
@@ -134,16 +144,17 @@ class _Edges:
 
     def malformed_json(self, error: MalformedJson) -> Response:
         """Answer 400: the body is no JSON that we accept."""
-        return self._refused(HTTPStatus.BAD_REQUEST, "structure", f"Malformed: {error}.", str(error))
+        return self._refused(HTTPStatus.BAD_REQUEST, "structure", f"Malformed: {error}.", reason=str(error))
 
     def malformed_request(self, error: MalformedRequest) -> Response:
         """Answer 400 and name the fields."""
         text = f"Missing or invalid: {error}."
-        return self._refused(HTTPStatus.BAD_REQUEST, "invalid", text, "malformed request")
+        return self._refused(HTTPStatus.BAD_REQUEST, "invalid", text, reason="malformed request")
 
     def prefetch_lacking(self, error: PrefetchLacking) -> Response:
-        """Answer 412 and name the keys."""
-        return self._refused(HTTPStatus.PRECONDITION_FAILED, "required", f"{error}.", str(error))
+        """Answer 412 and name what is lacking, each with the reason."""
+        texts = [f"{each}." for each in error.items]
+        return self._refused(HTTPStatus.PRECONDITION_FAILED, "required", *texts, reason=str(error))
 
     def too_many_requests(self, error: TooManyRequests) -> Response:
         """Answer 429 and say when to come again."""
@@ -156,7 +167,7 @@ class _Edges:
     def http_error(self, error: HTTPException) -> Response:
         """Answer with the status that Flask found: unknown path, wrong method, too large."""
         status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
-        response = self._refused(status, "processing", f"{status.phrase}.", status.phrase)
+        response = self._refused(status, "processing", f"{status.phrase}.", reason=status.phrase)
         for name, value in error.get_headers():
             if name in ("Allow", "Location"):
                 response.headers[name] = value
@@ -169,9 +180,9 @@ class _Edges:
         self._log.error("hook_failed", error=type(error).__name__, status=status.value, **about_request())
         return _outcome(status, "transient" if retryable else "exception", _OPAQUE)
 
-    def _refused(self, status: HTTPStatus, code: str, text: str, reason: str) -> Response:
+    def _refused(self, status: HTTPStatus, code: str, *texts: str, reason: str) -> Response:
         self._log.info("hook_refused", status=status.value, reason=reason, **about_request())
-        return _outcome(status, code, text)
+        return _outcome(status, code, *texts)
 
 
 def _add_headers(app: Flask, origins: Sequence[str]) -> None:
@@ -195,12 +206,12 @@ def _add_headers(app: Flask, origins: Sequence[str]) -> None:
         return response
 
 
-def _outcome(status: HTTPStatus, code: str, text: str) -> Response:
-    """Return an OperationOutcome (FHIR R4) with one issue."""
+def _outcome(status: HTTPStatus, code: str, *texts: str) -> Response:
+    """Return an OperationOutcome (FHIR R4) with one issue for each text."""
     response = jsonify(
         {
             "resourceType": "OperationOutcome",
-            "issue": [{"severity": "error", "code": code, "diagnostics": text}],
+            "issue": [{"severity": "error", "code": code, "diagnostics": text} for text in texts],
         }
     )
     response.status_code = status.value

@@ -21,8 +21,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from cds_service.store.audit import AuditHead, AuditRow, AuditRows
-from cds_service.store.feedback import ShownCards, note_shown
+from cds_service.store.audit import Also, AuditHead, AuditRow, AuditRows
 from model.errors import ConfigError
 
 _MOST_FAULTS = 100
@@ -49,7 +48,13 @@ class AuditEntry:
     """Keyed digest of the body as it came."""
     answer: str | None = None
     """Keyed digest of the body as it went."""
+    fetched: tuple[str, ...] = ()
+    """What was read from the client's FHIR server, by key of the prefetch."""
+    record: str | None = None
+    """Keyed digest of the record that the answer stands on, where some of it was fetched."""
     cards: tuple[str, ...] = ()
+    suppressed: tuple[str, ...] = ()
+    """Cards that were not shown, because their reader had dealt with them of late."""
     study_ref: str | None = None
     """Of the assessment that the cards show: as in the logs."""
     revision: int | None = None
@@ -110,8 +115,8 @@ class AuditTrail:
         """Return a keyed digest that stands for `content`."""
         return self._mac(b"content", content)
 
-    def append(self, entry: AuditEntry, *, shown: ShownCards | None = None) -> AuditHead:
-        """Add `entry` at the end, and note the cards that it shows; returns where the trail ends now."""
+    def append(self, entry: AuditEntry, *, also: Also | None = None) -> AuditHead:
+        """Add `entry` at the end, and do what else belongs to it; returns where the trail ends now."""
         text = entry.as_json()
 
         def follow(head: AuditHead) -> AuditRow:
@@ -122,10 +127,7 @@ class AuditTrail:
                 digest=self._chained(head.seq + 1, text, head.digest),
             )
 
-        row = self._rows.append(
-            follow,
-            also=None if shown is None else lambda database, c: note_shown(database, c, shown),
-        )
+        row = self._rows.append(follow, also=also)
         return AuditHead(seq=row.seq, digest=row.digest)
 
     def verify(self, *, noted: AuditHead | None = None) -> AuditReport:

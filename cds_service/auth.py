@@ -27,6 +27,9 @@ _MAX_LIFETIME = timedelta(hours=1)
 _MAX_TOKEN_LENGTH = 8192
 _MAX_JTI_LENGTH = 255
 
+REPLAYED = "replayed"
+"""Reason for refusing a token that was used before."""
+
 
 class _Registry(JWSRegistry):
     """Signatures as we take them: fields of the header that nobody knows do no harm (RFC 7515 4)."""
@@ -36,10 +39,10 @@ class _Registry(JWSRegistry):
 
 
 class SeenTokens(Protocol):
-    """Remembers tokens until they expire, over all web processes."""
+    """Tokens until they expire, of all web processes. Whoever records a call notes its token there."""
 
-    def remember(self, iss: str, jti: str, expires_at: datetime, *, now: datetime) -> bool:
-        """Note a token; return False when it was seen before."""
+    def has(self, iss: str, jti: str) -> bool:
+        """Whether a token was seen before."""
         ...
 
 
@@ -157,17 +160,19 @@ class Authenticator:
             expires_at=datetime.fromtimestamp(claims["exp"], tz=UTC) + timedelta(seconds=self._skew_s),
         )
 
-    def use(self, token: Token, *, now: datetime) -> Client:
-        """Return whose token it is, and accept it never again.
+    def refuse_replay(self, token: Token) -> None:
+        """Refuse a token that was used before, before anything is done for it.
+
+        Of two calls at once with one token, both may pass here. Only one of them is recorded, and only what
+        is recorded is answered.
 
         Raises
         ------
         Unauthenticated
             It was used before, by whichever web process.
         """
-        if not self._seen.remember(token.client.iss, token.jti, token.expires_at, now=now):
-            raise Unauthenticated("replayed", token.client.iss)
-        return token.client
+        if self._seen.has(token.client.iss, token.jti):
+            raise Unauthenticated(REPLAYED, token.client.iss)
 
     def _read(self, token: bytes) -> _Unverified:
         try:

@@ -3,64 +3,36 @@
 
 from __future__ import annotations
 
-import json
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from cds_service.card_detail import Detail
+from cds_service.card_links import CardLinks
 from cds_service.identity import NoImaging
-from cds_service.imaging_block import imaging_block
-from cds_service.markdown import bullets, escaped, table
-from fhir_gateway.orders import laboratory_order
-from model.domain import Outcome, derived_uid
-from model.eligibility.assess import Eligibility, Finding, Quoted, Truth
-from model.eligibility.regimens import (
-    CHECKED,
-    CRITERIA_ENCODED,
-    FOR_HCC,
-    NOT_CHECKED,
-    RULES_VERSION,
-    RegimenOrder,
-    Severity,
-)
-from model.patient_facts import Analyte, PatientFacts, Source
+from cds_service.imaging_block import imaging_block, says_score
+from cds_service.override_reasons import CODE_SYSTEM, override_reasons
+from cds_service.suggestions import Suggester, stable_uuid, without
+from cds_service.texts import ENGLISH, Texts
+from fhir_gateway.orders import Coding, Orderable
+from model.domain import Outcome
+from model.eligibility.assess import Eligibility, Finding, Truth
+from model.eligibility.criteria.order import CRITERIA_ENCODED, FOR_HCC
+from model.eligibility.criterion import RULES_VERSION, Response, Scope, Severity, Strength
+from model.eligibility.regimens import RegimenOrder
+from model.patient_facts import PatientFacts
 
 Card = dict[str, Any]
 
 SUMMARY_MAX_LENGTH = 139
 """CDS Hooks: fewer than 140 characters."""
 
-_QUOTE_MAX_LENGTH = 80
-"""Characters of what the record says of one diagnosis."""
+_NOT_JUDGED = (CRITERIA_ENCODED.identifier, FOR_HCC.identifier)
+"""By identifier: a site's limits make another criterion of the same name."""
 
-_NAME_MAX_LENGTH = 60
-_NAMES_SHOWN = 10
-"""Drugs that are not recognised: characters of each name, and how many."""
-
-CODE_SYSTEM = f"urn:oid:{derived_uid('code system', 'hcc-cds')}"
-"""Our own code system: topic of the cards and reasons to override them."""
-
-_UUID_NAMESPACE = uuid.UUID("b9f322cb-f202-5a23-8c23-fac4fd9552ae")
-
-_OVERRIDE_REASONS = {
-    # Clinical reference 6.4.
-    "reviewed-no-change": "Reviewed, no change",
-    "already-addressed-elsewhere": "Already addressed elsewhere",
-    "benefit-outweighs-risk": "Benefit outweighs risk",
-    "mdt-decision": "Decision of the tumour board",
-    "data-outdated-or-wrong": "Data are outdated or wrong",
-    "contraindication-not-applicable": "Contraindication does not apply",
-    "clinical-trial-protocol": "Protocol of a clinical trial",
-    "patient-preference": "Patient's preference",
-    "other": "Other (please comment)",
-}
-
-_ASK = {
-    "ascites": "state whether there is ascites: none, slight or controlled by diuretics, moderate to severe",
-    "encephalopathy": "state whether there is hepatic encephalopathy: none, grade 1 to 2, grade 3 to 4",
-}
+_BINDING = (Strength.LABEL, Strength.GUIDELINE)
+"""Strengths of sources that a regimen can be in conflict with; outside a trial it is only unproven."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,260 +49,224 @@ class Decision:
     today: date
     about_url: str
     """Absolute URL of the page that says what is checked and on which grounds."""
+    smart_launch_url: str = ""
+    """Launch URL of a SMART app that explains the cards in the patient's context; '' for none."""
+    texts: Texts = ENGLISH
+    drafted: frozenset[Coding] = frozenset()
+    """Services that the clinician is ordering already: not suggested once more."""
+    silent_when_met: bool = False
+    """Whether to say nothing where nothing is to be acted on and no score shows (clinical reference 1.11)."""
 
 
 def cards(decision: Decision) -> list[Card]:
     """Return at most one card of each severity, the gravest first."""
+    findings = decision.eligibility.findings
     if decision.order is None:
-        return [_card(decision, Severity.INFO, decision.eligibility.findings, has_inputs=True)]
+        return [_Writer(decision).card(Severity.INFO, findings, has_inputs=True)]
+    if decision.silent_when_met and _has_nothing_to_say(decision):
+        return []
+    writer = _Writer(decision)
     by_severity = {
-        severity: tuple(f for f in decision.eligibility.findings if f.severity is severity)
+        severity: tuple(f for f in findings if f.severity is severity)
         for severity in (Severity.CRITICAL, Severity.WARNING)
     }
-    grave = {severity: findings for severity, findings in by_severity.items() if findings}
+    grave = {severity: listed for severity, listed in by_severity.items() if listed}
     written = [
-        _card(decision, severity, findings, has_inputs=index == 0)
-        for index, (severity, findings) in enumerate(grave.items())
+        writer.card(severity, listed, has_inputs=index == 0)
+        for index, (severity, listed) in enumerate(grave.items())
     ]
-    rest = tuple(f for f in decision.eligibility.findings if f.severity is Severity.INFO)
-    return [*written, _card(decision, Severity.INFO, rest, has_inputs=not grave, follows=bool(grave))]
+    rest = tuple(f for f in findings if f.severity is Severity.INFO)
+    return [*written, writer.card(Severity.INFO, rest, has_inputs=not grave, follows=bool(grave))]
 
 
-def _card(
-    decision: Decision,
-    severity: Severity,
-    findings: Sequence[Finding],
-    *,
-    has_inputs: bool,
-    follows: bool = False,
-) -> Card:
-    parts = [
-        *_lists(decision, findings),
-        *_beside(decision),
-        *((_inputs(decision), *_left_out(decision.facts)) if has_inputs else ()),
-        _scope(decision),
-    ]
-    if severity is Severity.INFO:
-        parts.append(
-            imaging_block(
-                decision.imaging, decision.order, hcc=decision.facts.hcc.status, today=decision.today
+def _has_nothing_to_say(decision: Decision) -> bool:
+    order, facts = decision.order, decision.facts
+    return (
+        order is not None
+        and all(
+            finding.truth is not Truth.NOT_MET and finding.severity is Severity.INFO
+            for finding in decision.eligibility.findings
+        )
+        and not (order.also_taken or order.incomplete or facts.unused or facts.gaps)
+        and not facts.unrecognised_drugs
+        and not says_score(decision.imaging, order, hcc=facts.hcc.status, today=decision.today)
+    )
+
+
+class _Writer:
+    """Writes the cards of one answer; remembers what it has suggested, to suggest nothing twice."""
+
+    def __init__(self, decision: Decision) -> None:
+        self._decision = decision
+        self._links = CardLinks(about_url=decision.about_url, smart_launch_url=decision.smart_launch_url)
+        self._detail = Detail(
+            facts=decision.facts,
+            order=decision.order,
+            eligibility=decision.eligibility,
+            rules_url=self._links.rules_url,
+            texts=decision.texts,
+        )
+        self._suggester = Suggester(
+            patient_id=decision.patient_id,
+            facts=decision.facts,
+            texts=decision.texts,
+            drafted=decision.drafted,
+        )
+        self._suggested: set[Orderable] = set()
+
+    def card(
+        self, severity: Severity, findings: Sequence[Finding], *, has_inputs: bool, follows: bool = False
+    ) -> Card:
+        """Return the card of that severity.
+
+        Parameters
+        ----------
+        has_inputs
+            Whether it is the one that shows what was computed and what was left out.
+        follows
+            Whether a graver card comes before it.
+        """
+        decision, texts = self._decision, self._decision.texts
+        card: Card = {
+            "summary": _Summary(decision).of(findings, follows=follows),
+            "indicator": severity.value,
+            "detail": "\n\n".join(self._parts(severity, findings, has_inputs=has_inputs)),
+            "source": {
+                "label": texts.say("HCC-CDS, rules {version}", version=RULES_VERSION),
+                "url": self._links.about_url,
+                "topic": {
+                    "system": CODE_SYSTEM,
+                    "code": "hcc-immunotherapy",
+                    "display": texts.say("Immunotherapy of hepatocellular carcinoma"),
+                },
+            },
+        }
+        suggestions = self._suggestions(severity, findings)
+        if suggestions:
+            card |= {"suggestions": suggestions, "selectionBehavior": "any"}
+        card["overrideReasons"] = override_reasons(severity, texts)
+        card = {"uuid": stable_uuid(decision.patient_id, card), **card}
+        return card | {"links": self._links.of(card["uuid"], texts)}
+
+    def _parts(self, severity: Severity, findings: Sequence[Finding], *, has_inputs: bool) -> list[str]:
+        decision, detail = self._decision, self._detail
+        parts = [*detail.findings(findings, severity), *detail.beside()]
+        if has_inputs:
+            parts += [detail.inputs(), *detail.left_out()]
+        if severity is Severity.INFO:
+            if self._is_judged():
+                parts += [detail.monitoring(), detail.alternatives()]
+            parts += [
+                detail.scope(whole=has_inputs),
+                imaging_block(
+                    decision.imaging,
+                    decision.order,
+                    hcc=decision.facts.hcc.status,
+                    today=decision.today,
+                    texts=decision.texts,
+                ),
+            ]
+        else:
+            parts.append(detail.scope(whole=has_inputs))
+        return parts
+
+    def _is_judged(self) -> bool:
+        """Whether immunotherapy is ordered that the criteria were applied to."""
+        order = self._decision.order
+        return (
+            order is not None
+            and order.regimen.has_checkpoint_inhibitor
+            and not any(
+                each.criterion.identifier in _NOT_JUDGED for each in self._decision.eligibility.findings
             )
         )
-    card: Card = {
-        "summary": _summary(decision, findings, follows=follows),
-        "indicator": severity.value,
-        "detail": "\n\n".join(parts),
-        "source": {
-            "label": f"HCC-CDS, rules {RULES_VERSION}",
-            "url": decision.about_url,
-            "topic": {
-                "system": CODE_SYSTEM,
-                "code": "hcc-immunotherapy",
-                "display": "Immunotherapy of hepatocellular carcinoma",
-            },
-        },
-        "overrideReasons": [
-            {"system": CODE_SYSTEM, "code": code, "display": display}
-            for code, display in _OVERRIDE_REASONS.items()
-        ],
-    }
-    suggestion = _suggestion(decision, findings)
-    if suggestion is not None:
-        card |= {"suggestions": [suggestion], "selectionBehavior": "any"}
-    return {"uuid": _stable_uuid(decision.patient_id, card), **card}
+
+    def _suggestions(self, severity: Severity, findings: Sequence[Finding]) -> list[Card]:
+        # `patient-view` is looked at in passing; orders are offered where something is being ordered.
+        if self._decision.order is None:
+            return []
+        baseline = severity is Severity.INFO and self._is_judged()
+        wanted = without(self._suggester.wanted(findings, baseline=baseline), self._suggested)
+        self._suggested |= wanted.keys()
+        return self._suggester.suggestions(wanted)
 
 
-def _stable_uuid(*content: object) -> str:
-    """The same card for the same patient has the same uuid, so that feedback can be joined."""
-    return str(uuid.uuid5(_UUID_NAMESPACE, json.dumps(content, sort_keys=True, ensure_ascii=False)))
+class _Summary:
+    """Writes the one line that everybody reads: our words only, and nothing of the patient but the score."""
 
+    def __init__(self, decision: Decision) -> None:
+        self._order = decision.order
+        self._texts = decision.texts
 
-# -- summary: our words only -----------------------------------------------------------------------
+    def of(self, findings: Sequence[Finding], *, follows: bool) -> str:
+        """Return the summary for `findings`, whole headlines as far as they fit."""
+        say = self._texts.say
+        regimen = self._order.regimen.name if self._order else say("HCC immunotherapy")
+        closing = f" – {regimen[0].upper()}{regimen[1:]}"
+        grave = [f for f in findings if f.severity is not Severity.INFO]
+        if not_met := [f for f in grave if f.truth is Truth.NOT_MET]:
+            return self._fitting(self._opening(not_met), not_met, closing)
+        if unknown := [f for f in grave if f.truth is Truth.UNKNOWN]:
+            return self._fitting(say("Cannot be assessed: "), unknown, closing)
+        not_judged = [f for f in findings if f.criterion.identifier in _NOT_JUDGED]
+        unsupported = [f for f in findings if f.criterion.scope is Scope.UNSUPPORTED]
+        if leading := not_judged or unsupported:
+            return self._fitting("", leading, closing)
+        if company := self._company():
+            return f"{company}{closing}"
+        if follows:
+            others = say("Other data and imaging")
+            return f"{others}{closing}"
+        return f"{self._no_exclusion(findings)}{closing}"
 
+    def _no_exclusion(self, findings: Sequence[Finding]) -> str:
+        # Never "eligible": and who reads one line only is told how much of it rests on silence.
+        unknown = sum(finding.truth is Truth.UNKNOWN for finding in findings)
+        if not unknown:
+            return self._texts.say("No exclusion found in available data")
+        return self._texts.say(
+            "No exclusion found in available data; {unknown} of {number} criteria not known",
+            unknown=unknown,
+            number=len(findings),
+        )
 
-def _summary(decision: Decision, findings: Sequence[Finding], *, follows: bool) -> str:
-    regimen = decision.order.regimen.name.capitalize() if decision.order else "HCC immunotherapy"
-    not_met = [f for f in findings if f.truth is Truth.NOT_MET and f.severity is not Severity.INFO]
-    unknown = [f for f in findings if f.truth is Truth.UNKNOWN and f.severity is not Severity.INFO]
-    if not_met:
-        return _fitting("Outside the trial population: ", not_met, f" – {regimen}")
-    if unknown:
-        return _fitting("Cannot be assessed: ", unknown, f" – {regimen}")
-    if not_judged := [f for f in findings if f.criterion in (CRITERIA_ENCODED, FOR_HCC)]:
-        return _fitting("", not_judged, f" – {regimen}")
-    company = "" if follows else _company(decision.order)
-    if follows or company:
-        return f"{company} – {regimen}" if company else f"{regimen}: other data and imaging"
-    return f"No exclusion found in available data (diagnosis and Child-Pugh only) – {regimen}"
+    def _opening(self, findings: Sequence[Finding]) -> str:
+        # The words of the clinical reference 6.2.
+        if any(
+            finding.severity is Severity.CRITICAL and finding.criterion.strength in _BINDING
+            for finding in findings
+        ):
+            return self._texts.say("Label/guideline conflict: ")
+        responses = {finding.response for finding in findings}
+        if responses == {Response.ACTION}:
+            return self._texts.say("To do first: ")
+        if not responses <= {Response.OUTSIDE_EVIDENCE, Response.STOP_REVIEW}:
+            return self._texts.say("Not met: ")
+        return self._texts.say("Outside the trial population: ")
 
+    def _company(self) -> str:
+        order, say = self._order, self._texts.say
+        if order is not None and order.also_taken:
+            others = sorted(order.also_taken)
+            if len(others) == 1:
+                return say("Also on the medication list: {drug}", drug=others[0])
+            return say(
+                "Also on the medication list: {drug} and {number} more",
+                drug=others[0],
+                number=len(others) - 1,
+            )
+        if order is not None and order.incomplete:
+            return say("An order beside the regimen could not be read or told")
+        return ""
 
-def _company(order: RegimenOrder | None) -> str:
-    if order is not None and order.also_taken:
-        others = sorted(order.also_taken)
-        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-        return f"Also on the medication list: {others[0]}{more}"
-    if order is not None and order.incomplete:
-        return "An order beside the regimen could not be read or told"
-    return ""
-
-
-def _fitting(opening: str, findings: Sequence[Finding], closing: str) -> str:
-    """Return a summary with as many headlines as fit, each of them whole."""
-    headlines = list(dict.fromkeys(finding.headline for finding in findings))
-    for shown in range(len(headlines), 0, -1):
-        more = len(headlines) - shown
-        listed = "; ".join(headlines[:shown]) + (f"; {more} more" if more else "")
+    def _fitting(self, opening: str, findings: Sequence[Finding], closing: str) -> str:
+        headlines = list(dict.fromkeys(self._texts.say(finding.headline) for finding in findings))
         for end in (closing, ""):
-            if len(text := f"{opening}{listed}{end}") <= SUMMARY_MAX_LENGTH:
-                return text[0].upper() + text[1:]
-    return f"{opening}see the reasons"
-
-
-# -- detail ----------------------------------------------------------------------------------------
-
-
-def _lists(decision: Decision, findings: Sequence[Finding]) -> list[str]:
-    titles = {Truth.NOT_MET: "Not met", Truth.UNKNOWN: "Unknown", Truth.MET: "Met"}
-    lists = []
-    for truth, title in titles.items():
-        items = [_reason(finding) for finding in findings if finding.truth is truth]
-        if truth is Truth.UNKNOWN and any(f.criterion.identifier == "R04" for f in findings):
-            items += [f"To know it: {each}" for each in _asks(decision)]
-        if items:
-            lists.append(f"**{title}**\n\n{bullets(items)}")
-    return lists
-
-
-def _reason(finding: Finding) -> str:
-    criterion = finding.criterion
-    sources = ", ".join(dict.fromkeys(escaped(source) for source in finding.sources))
-    reason = "".join(
-        escaped(part.text, _QUOTE_MAX_LENGTH) if isinstance(part, Quoted) else part for part in finding.reason
-    )
-    return (
-        f"{reason} "
-        + (f"From {sources}. " if sources else "")
-        + f"*{criterion.identifier}: {criterion.statement}. {criterion.strength.value.capitalize()}: "
-        f"{criterion.basis}.*"
-    )
-
-
-def _asks(decision: Decision) -> list[str]:
-    asks = []
-    for part in decision.eligibility.child_pugh.open_parts:
-        if part.note:
-            asks.append(f"{part.name}: {escaped(part.note)}")
-        else:
-            asks.append(_ASK.get(part.name, f"order {part.name}"))
-    return asks
-
-
-def _inputs(decision: Decision) -> str:
-    """Return the table of what the score was computed from, with dates and sources."""
-    facts = decision.facts
-    known: dict[str, tuple[str, Source]] = {
-        lab.analyte.value: (str(lab.quantity), lab.source) for lab in facts.labs
-    }
-    for name, sign in (("ascites", facts.ascites), ("encephalopathy", facts.encephalopathy)):
-        if sign is not None:
-            known[name] = (sign.grade.value, sign.source)
-    rows = []
-    for part in decision.eligibility.child_pugh.parts:
-        low, high = part.points
-        value, source = known.get(part.name, ("unknown", None))
-        remarks = [
-            escaped(text)
-            for text in (part.note, part.borderline and f"borderline: {part.borderline}")
-            if text
-        ]
-        rows.append(
-            [
-                part.name,
-                "; ".join([escaped(value), *remarks]),
-                source.on.isoformat() if source and source.on else "–",
-                f"{low}" if low == high else f"{low} to {high}",
-                _source_text(source) if source else "–",
-            ]
-        )
-    lines = [f"**{decision.eligibility.child_pugh}**"]
-    if decision.eligibility.child_pugh.inr_confounded:
-        lines.append("INR is confounded by an anticoagulant.")
-    if facts.cholestatic:
-        lines.append(
-            "Bilirubin is scored with the cut points for cholestatic disease "
-            f"({_source_text(facts.cholestatic)})."
-        )
-    lines.append(table(["Input", "Value", "Date", "Points", "Source"], rows))
-    return "\n\n".join(lines)
-
-
-def _source_text(source: Source) -> str:
-    return escaped(f"{source.reference} ({source.status})" if source.status else source.reference)
-
-
-def _beside(decision: Decision) -> list[str]:
-    """Return what is given or ordered beside the regimen, or may be: on every card, as nothing judges it."""
-    order = decision.order
-    if order is None:
-        return []
-    items = [
-        f"also on the medication list: {each.drug} ({_source_text(each.source)}"
-        f"{', ' + each.source.on.isoformat() if each.source.on else ''})"
-        for each in decision.facts.drugs
-        if each.drug in order.also_taken
-    ]
-    if order.incomplete:
-        items.append("an order could not be read or names a drug that is not known")
-    return [f"**Beside the regimen**\n\n{bullets(items)}"] if items else []
-
-
-def _left_out(facts: PatientFacts) -> list[str]:
-    items = [
-        f"{escaped(each.name)}: {escaped(each.reason)}"
-        f" ({_source_text(each.source)}{', ' + each.source.on.isoformat() if each.source.on else ''})"
-        for each in facts.unused
-    ]
-    items += facts.gaps
-    items += _unrecognised(facts.unrecognised_drugs)
-    return [f"**Not used**\n\n{bullets(items)}"] if items else []
-
-
-def _unrecognised(names: Sequence[str]) -> list[str]:
-    """Return what the list names and we do not know: no kind of drug is then certainly not taken."""
-    if not names:
-        return []
-    shown = "; ".join(escaped(name, _NAME_MAX_LENGTH) for name in names[:_NAMES_SHOWN])
-    more = f"; and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    return [f"medication list, not recognised: {shown}{more}"]
-
-
-def _scope(decision: Decision) -> str:
-    judged = {finding.criterion for finding in decision.eligibility.findings}
-    checked = ", ".join(CHECKED) if judged.isdisjoint({CRITERIA_ENCODED, FOR_HCC}) else "nothing"
-    return (
-        f"Checked: {checked}. **Not checked by this version:** {', '.join(NOT_CHECKED)}. "
-        "The software does not select, order or exclude treatment."
-    )
-
-
-# -- suggestions -----------------------------------------------------------------------------------
-
-
-def _suggestion(decision: Decision, findings: Sequence[Finding]) -> Card | None:
-    """Return the orders that would make the score computable, when such are missing."""
-    if decision.order is None or not any(f.criterion.identifier == "R04" for f in findings):
-        return None
-    missing = [analyte for analyte in Analyte if decision.facts.lab(analyte) is None]
-    if not missing:
-        return None
-    names = ", ".join(analyte.value for analyte in missing)
-    actions = [
-        {
-            "type": "create",
-            "description": f"Order {analyte.value}",
-            "resource": laboratory_order(analyte, decision.patient_id),
-        }
-        for analyte in missing
-    ]
-    label = f"Order {names}"
-    return {"label": label, "uuid": _stable_uuid(decision.patient_id, label, actions), "actions": actions}
+            for shown in range(len(headlines), 0, -1):
+                rest = len(headlines) - shown
+                more = [self._texts.say("{number} more", number=rest)] if rest else []
+                listed = "; ".join([*headlines[:shown], *more])
+                if len(text := f"{opening}{listed}{end}") <= SUMMARY_MAX_LENGTH:
+                    return text[0].upper() + text[1:]
+        otherwise = self._texts.say("see the reasons")
+        return f"{opening}{otherwise}"

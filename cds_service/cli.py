@@ -129,7 +129,7 @@ def web(config: Config) -> None:
         )
         administration = administration_page(
             config.administration,
-            destinations=[each.name for each in config.deliver.destinations],
+            destinations=config.deliver.names,
             store=shared.store,
             study_ref=shared.study_ref,
             now=lambda: datetime.now(UTC),
@@ -171,8 +171,8 @@ def stow(config: Config) -> None:
 @click.pass_obj
 def redeliver(config: Config, destination: str | None) -> None:
     """Send again the reports that were put aside; the running worker does it within seconds."""
-    if destination is not None and destination not in [each.name for each in config.deliver.destinations]:
-        raise ConfigError(f"deliver.destinations has none of the name {destination}")
+    if destination is not None and destination not in config.deliver.names:
+        raise ConfigError(f"deliver has no destination of the name {destination}")
     shared = build_shared(config, "redeliver")
     count = shared.store.outbox.revive(now=datetime.now(UTC), destination=destination)
     click.echo(f"{count} reports are back in the outbox")
@@ -236,6 +236,20 @@ def settings(check: Path | None) -> None:
         click.echo(page, nl=False)
     elif not check.exists() or check.read_text(encoding="utf-8") != page:
         raise ConfigError(f"{check} is not what the settings are; run `make format`")
+
+
+@hcc_cds.command()
+@click.option("--check", type=click.Path(path_type=Path), help="Fail unless this file says the same.")
+@click.pass_obj
+def rules(config: Config, check: Path | None) -> None:
+    """Print the rule book of this installation, as Markdown, to be signed by clinicians."""
+    from cds_service.rules_page import rules_page
+
+    page = rules_page(config.rules.book(), config.record.windows())
+    if check is None:
+        click.echo(page, nl=False)
+    elif not check.exists() or check.read_text(encoding="utf-8") != page:
+        raise ConfigError(f"{check} is not what the rules are; run `make format`")
 
 
 @hcc_cds.command()

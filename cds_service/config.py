@@ -8,7 +8,7 @@ import re
 import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +21,10 @@ from pydantic import (
     model_validator,
 )
 
+from cds_service.fetch_config import FetchConfig
+from cds_service.fhir_config import FhirDestinationConfig
+from cds_service.record_config import RecordConfig
+from cds_service.rules_config import RulesConfig
 from model.errors import ConfigError
 
 _AE_TITLE_MAX_LENGTH = 16
@@ -174,6 +178,14 @@ class AssessConfig(_Section):
     quiet_s: Seconds = Field(30.0, description="A study is complete when nothing arrived for this long.")
     poll_s: Seconds = Field(0.5, description="How often the worker looks for due studies.")
     processes: int = Field(1, ge=1, description="Studies measured at once, each in a process of its own.")
+    perturbations: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="How often a scored lesion is measured again with noise, pose and outline perturbed, "
+        "after its result has left, so that the spread of the score is known; 0 is never. With it a "
+        "measuring process holds some 300 MB more, and the next study may wait for it.",
+    )
     reconcile_s: Seconds = Field(
         60.0, description="How often received studies without an assessment are looked for again."
     )
@@ -324,6 +336,9 @@ class DeliverConfig(_Section):
     destinations: tuple[DestinationConfig, ...] = Field(
         (), description="Archives that get every report; each is retried on its own."
     )
+    fhir_servers: tuple[FhirDestinationConfig, ...] = Field(
+        (), description="FHIR servers that get every result; each is retried on its own."
+    )
     attempts: int = Field(20, ge=1, description="Then the delivery is put aside for the administrator.")
     first_delay_s: Seconds = Field(
         2.0, description="Wait before the second attempt, up to a half shorter by chance; doubles each time."
@@ -340,10 +355,17 @@ class DeliverConfig(_Section):
 
     @model_validator(mode="after")
     def _told_apart(self) -> Self:
-        names = [each.name for each in self.destinations]
-        if len(set(names)) != len(names):
-            raise ValueError("the same name stands twice in destinations")
+        if len(set(self.names)) != len(self.names):
+            raise ValueError("the same name stands twice in destinations and fhir_servers")
         return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all destinations."""
+        return (
+            *(each.name for each in self.destinations),
+            *(each.name for each in self.fhir_servers),
+        )
 
     def delay(self, attempts: int, chance: float) -> timedelta:
         """Return the wait after so many attempts.
@@ -451,8 +473,21 @@ class WebConfig(_Section):
     development_without_jwt: bool = Field(
         False, description="Accept calls without a JWT; only on a loopback address, for development."
     )
+    repeat_after_s: float = Field(
+        86400.0,
+        ge=0,
+        description="A card that somebody answered (accepted or overridden) is not shown to them again for "
+        "this long, as long as it says the same; 0: always shown. A critical one is always shown when orders "
+        "are signed or dispatched.",
+    )
     cors_origins: tuple[str, ...] = Field(
         (), description="Origins of browser clients that may call, as `https://ehr.example.org`."
+    )
+    smart_launch_url: str = Field(
+        "",
+        pattern=r"^(https://\S+)?$",
+        description="Launch URL of a SMART app that explains a card in the patient's context; cards link to "
+        "it, and tell it their uuid and the version of the rules. Empty: no such link.",
     )
 
     @field_validator("cors_origins")
@@ -540,8 +575,11 @@ class Config(_Section):
     report: ReportConfig = ReportConfig()
     model: ModelConfig = ModelConfig()
     web: WebConfig = WebConfig()
+    fetch: FetchConfig = FetchConfig()
     administration: AdministrationConfig = AdministrationConfig()
     identity: IdentityConfig = IdentityConfig()
+    record: RecordConfig = RecordConfig()
+    rules: RulesConfig = RulesConfig()
     extract: ExtractConfig = ExtractConfig()
     log: LogConfig = LogConfig()
 
@@ -554,6 +592,9 @@ class Config(_Section):
                     f"web.issuers.identifier_systems: {', '.join(sorted(strange))} "
                     "is not in identity.identifier_systems"
                 )
+        clients = {each.iss for each in self.web.issuers}
+        if strange := {iss for each in self.fetch.servers for iss in each.issuers} - clients:
+            raise ValueError(f"fetch.servers.issuers: {', '.join(sorted(strange))} is not in web.issuers")
         return self
 
     @property
@@ -631,7 +672,10 @@ def parse_config(document: dict[str, object], *, relative_to: Path) -> Config:
                 update={
                     "destinations": tuple(
                         _destination_relative_to(each, relative_to) for each in config.deliver.destinations
-                    )
+                    ),
+                    "fhir_servers": tuple(
+                        _destination_relative_to(each, relative_to) for each in config.deliver.fhir_servers
+                    ),
                 }
             ),
             "model": config.model.model_copy(
@@ -651,16 +695,22 @@ def parse_config(document: dict[str, object], *, relative_to: Path) -> Config:
                     "jwks_ca": relative_to / config.web.jwks_ca if config.web.jwks_ca else None,
                 }
             ),
+            "fetch": config.fetch.model_copy(
+                update={"ca": relative_to / config.fetch.ca if config.fetch.ca else None}
+            ),
         }
     )
 
 
-def _destination_relative_to(destination: DestinationConfig, folder: Path) -> DestinationConfig:
+_Destination = TypeVar("_Destination", DestinationConfig, FhirDestinationConfig)
+
+
+def _destination_relative_to(destination: _Destination, folder: Path) -> _Destination:
     return destination.model_copy(
         update={
             name: folder / path
             for name in ("token_path", "ca_path", "certificate", "private_key")
-            if (path := getattr(destination, name)) is not None
+            if (path := getattr(destination, name, None)) is not None
         }
     )
 

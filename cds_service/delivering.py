@@ -20,12 +20,14 @@ from typing import Any
 from cds_service.committing import Committer
 from cds_service.config import Config, DestinationConfig
 from cds_service.encoding import decode
+from cds_service.fhir_results import FhirDestinations
 from cds_service.logs import StudyRef
 from cds_service.store import AskedState, DeliveryState, Errand, Revision, Store
 from cds_service.store.commitments import AskedErrand
 from cds_service.store.outbox import Claimed
+from dicom_listener.calling import Peer
 from dicom_listener.commitment import CommitmentResult, ResultHandler, request_commitment, tell_result
-from dicom_listener.deliver import Peer, SendResult, send
+from dicom_listener.deliver import SendResult, send
 from dicom_listener.tls import client_context
 from dicom_listener.web_delivery import WebPeer, send_web
 from model.domain import derived_uid
@@ -56,7 +58,7 @@ class Delivery:
     Raises
     ------
     ConfigError
-        Certificates of a destination or a peer cannot be used.
+        Certificates or keys of a destination or a peer cannot be used.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Delivery:
         self._settings = config.deliver
         self._ae_title = config.listen.ae_title
         self._destinations = {each.name: each for each in config.deliver.destinations}
+        self._fhir_servers = FhirDestinations(config)
         self._contexts = {each.name: _tls_of(each) for each in config.deliver.destinations}
         self._peers = _peers(config)
         self._store = store
@@ -108,22 +111,22 @@ class Delivery:
         good = []
         for each in pending:
             # Nothing leaves that is not, byte for byte, what the conformance gate let through.
-            if node is None:
+            if node is None and destination not in self._fhir_servers:
                 self._put_aside(each, owner, "destination not configured")
             elif not _is_what_passed(each):
                 self._put_aside(each, owner, "not the file that passed the gate")
             else:
                 good.append(each)
-        if node is None or not good:
+        if not good:
             return
-        try:
-            results = self._send(node, [each.report.path for each in good])
-        except (PeerUnavailable, PeerRefused) as error:
-            failed = SendResult(accepted=False, retryable=error.retryable, reason=str(error))
-            results = (failed,) * len(good)
+        paths = [each.report.path for each in good]
+        if node is None:
+            results = tuple(self._fhir_servers.send(destination, path) for path in paths)
+        else:
+            results = self._send_reports(node, paths)
         for each, result in zip(good, results, strict=True):
             if result.accepted:
-                due_at = self._now() if node.storage_commitment else None
+                due_at = self._now() if node is not None and node.storage_commitment else None
                 self._settle(each, DeliveryState.DELIVERED, owner, reason="", due_at=due_at)
             else:
                 self._again_or_aside(each, owner, retryable=result.retryable, reason=result.reason)
@@ -232,6 +235,13 @@ class Delivery:
                 due_at=self._now() + timeout,
                 asked=True,
             )
+
+    def _send_reports(self, node: DestinationConfig, paths: Sequence[Path]) -> tuple[SendResult, ...]:
+        try:
+            return self._send(node, paths)
+        except (PeerUnavailable, PeerRefused) as error:
+            failed = SendResult(accepted=False, retryable=error.retryable, reason=str(error))
+            return (failed,) * len(paths)
 
     def _send(self, node: DestinationConfig, paths: Sequence[Path]) -> tuple[SendResult, ...]:
         if node.protocol == "stow-rs":

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -14,11 +14,16 @@ from werkzeug.exceptions import NotFound, UnsupportedMediaType
 
 from cds_service.auth import Authenticator, Client
 from cds_service.calls import Call, CallRecords
+from cds_service.cards import Card
 from cds_service.config import IdentityConfig, WebConfig, is_loopback
 from cds_service.feedback import parse_feedback
-from cds_service.hooks import SERVICE_ID, CardWriter, discovery, parse_request
+from cds_service.fetching import Completed, RecordServers
+from cds_service.hook_request import Hook, parse_request
+from cds_service.hooks import SERVICE_ID, CardWriter, discovery
 from cds_service.rate_limit import RateLimit
 from cds_service.strict_json import parse_json
+from cds_service.texts import Languages
+from model.eligibility.criterion import Severity
 
 ROOT = "/cds-services"
 
@@ -39,9 +44,11 @@ class CdsHooks:
     authenticator: Authenticator
     rate_limit: RateLimit
     writer: CardWriter
+    servers: RecordServers
     records: CallRecords
     now: Callable[[], datetime]
     log: Any
+    languages: Languages
 
     def let_in(self) -> None:
         """Begin a call, before anything else is done with the request.
@@ -56,17 +63,17 @@ class CdsHooks:
         if not _is_cds_hooks() or self._is_open_to_all():
             return
         if self.web.development_without_jwt and _comes_from_this_machine():
-            g.call = Call(client=_ON_THIS_MACHINE, jti="")
+            g.call = Call(client=_ON_THIS_MACHINE, token=None)
             return
-        now = self.now()
         token = self.authenticator.verify(
             request.headers.get("Authorization"),
             # From the settings, never from the Host header, which the caller writes.
             endpoint_url=f"{self.web.url}{request.path}",
-            now=now,
+            now=self.now(),
         )
         self.rate_limit.count(token.client.iss)
-        g.call = Call(client=self.authenticator.use(token, now=now), jti=token.jti)
+        self.authenticator.refuse_replay(token)
+        g.call = Call(client=token.client, token=token)
 
     def _is_open_to_all(self) -> bool:
         # A preflight carries no token by definition; it tells nothing but which headers may be sent.
@@ -75,21 +82,30 @@ class CdsHooks:
         return self.web.discovery_without_jwt and request.endpoint == f"{_NAME}.discover"
 
     def record(self, response: Response) -> None:
-        """Add the call to the audit trail; without that, nothing is answered."""
+        """Add the call to the audit trail; without that, nothing is answered.
+
+        Raises
+        ------
+        Unauthenticated
+            Another call with the same token was answered meanwhile.
+        """
         call: Call | None = g.get("call")
         if call is None:
             return
         endpoint = _ENDPOINTS.get(request.endpoint or "", "unknown")
-        trail = self.records.trail
         head = self.records.append(
-            call.entry(
-                at=self.now(),
-                endpoint=endpoint,
-                status=response.status_code,
-                answer=trail.digest(response.get_data()),
-            ),
-            call.shown,
+            call,
+            at=self.now(),
+            endpoint=endpoint,
+            status=response.status_code,
+            answer=response.get_data(),
+            repeat_after=self._repeat_after,
         )
+        if call.feedback:
+            known = len(call.feedback) - len(call.unknown_cards)
+            self.log.info("feedback_taken", count=known, **about_request())
+        if call.unknown_cards:
+            self.log.warning("feedback_on_unknown_cards", count=len(call.unknown_cards), **about_request())
         if endpoint == "service" and response.status_code == HTTPStatus.OK:
             self.log.info(
                 "hook_answered",
@@ -117,24 +133,42 @@ class CdsHooks:
         document = self._body(service_id)
         asked = parse_request(document)
         call: Call = g.call
-        call.hook, call.hook_instance = asked.hook.value, str(asked.hook_instance)
-        digest = self.records.trail.digest
-        whose = f"{asked.fhir_server or ''}\nPatient/{asked.context.patient_id}"
-        call.patient, call.user = digest(whose.encode()), digest(asked.context.user_id.encode())
-        call.cards = self._writer_for(call).answer(asked, now=self.now())
-        return jsonify({"cards": call.cards})
+        self.records.begin(call, asked)
+        now = self.now()
+        record = self.servers.record(
+            fhir_server=asked.fhir_server,
+            token=asked.access_token,
+            iss=call.client.iss,
+            elapsed_s=g.timer(),
+        )
+        writer = self._writer_for(call)
+        cards = writer.answer(asked, now=now, record=record)
+        call.cards = self._not_repeated(call, asked.hook, cards, now)
+        response = jsonify({"cards": call.cards})
+        response.headers["Content-Language"] = writer.texts.tag
+        return response
+
+    def _not_repeated(self, call: Call, hook: Hook, cards: Sequence[Card], now: datetime) -> Sequence[Card]:
+        """Return `cards` without those that their reader has dealt with of late.
+
+        Never without a critical one when orders go out. A card that was only shown comes again: an EHR takes
+        away our earlier cards when it calls anew, and not to answer would look as if all were well.
+        """
+        if not self._repeat_after:
+            return cards
+        may_go = [card for card in cards if not (hook.signs and card["indicator"] == Severity.CRITICAL.value)]
+        gone = self.records.dealt_with(call, may_go, since=now - self._repeat_after)
+        call.suppressed = tuple(sorted(gone))
+        return [card for card in cards if card["uuid"] not in gone]
+
+    @property
+    def _repeat_after(self) -> timedelta:
+        return timedelta(seconds=self.web.repeat_after_s)
 
     def take_feedback(self, service_id: str) -> Response:
         """Keep what clinicians made of our cards; the same again changes nothing."""
         request.max_content_length = self.web.maximum_feedback_bytes
-        items = parse_feedback(self._body(service_id))
-        client: Client = g.call.client
-        unknown = self.records.feedback.record(
-            items, iss=client.iss, tenant=client.tenant, received_at=self.now()
-        )
-        self.log.info("feedback_taken", count=len(items) - len(unknown), **about_request())
-        if unknown:
-            self.log.warning("feedback_on_unknown_cards", count=len(unknown), **about_request())
+        g.call.feedback = parse_feedback(self._body(service_id))
         # An empty object would be one of the things that CDS Hooks forbids to send.
         response = Response(status=HTTPStatus.OK)
         del response.headers["Content-Type"]
@@ -153,8 +187,16 @@ class CdsHooks:
         return replace(
             self.writer,
             identity=visible_to(call.client, self.identity),
+            texts=self.languages.choose(request.headers.get("Accept-Language", "")),
             shown=lambda outcome: setattr(call, "shown", outcome),
+            fetched=lambda completed: self._note_fetched(call, completed),
         )
+
+    def _note_fetched(self, call: Call, completed: Completed) -> None:
+        self.records.note_fetched(call, completed)
+        self.log.info("record_fetched", count=len(completed.fetched), **about_request())
+        for reason, keys in completed.reasons.items():
+            self.log.warning("record_not_fetched", keys=", ".join(keys), reason=reason, **about_request())
 
 
 def visible_to(client: Client, identity: IdentityConfig) -> IdentityConfig:

@@ -17,6 +17,7 @@ from dicom_listener.candidates import Candidate
 from dicom_listener.instance import StoredInstance
 from dicom_listener.measurement import MeasuredStudy, measure_study
 from dicom_listener.outline import Outline
+from dicom_listener.remeasurement import measure_again
 from dicom_listener.selection import StudyContents, study_contents
 from dicom_listener.series import ImageSeries, series_description
 from model.acquisition import AcquisitionFacts
@@ -74,7 +75,7 @@ def explain(
     if measured.left_out:
         lines.append(f"  {measured.left_out} outlined lesions would be left out")
     lines += ["", "Notes", *(f"  {each}" for each in measured.notes or ("none",))]
-    lines += ["", _score(measured, config, bundle)]
+    lines += ["", *_score(measured, instances, config, bundle)]
     return Explanation(lines=tuple(lines), is_measured=True)
 
 
@@ -153,7 +154,9 @@ def _lesion(lesion: MeasuredLesion) -> str:
     )
 
 
-def _score(measured: MeasuredStudy, config: Config, bundle: Bundle) -> str:
+def _score(
+    measured: MeasuredStudy, instances: Sequence[StoredInstance], config: Config, bundle: Bundle
+) -> Iterator[str]:
     outcome = bundle.score(
         measured.lesions[0].features,
         modality=measured.series.modality,
@@ -164,8 +167,29 @@ def _score(measured: MeasuredStudy, config: Config, bundle: Bundle) -> str:
     )
     if isinstance(outcome, NotComputed):
         detail = f" ({outcome.detail})" if outcome.detail else ""
-        return f"No score. {outcome.reason.value}: {outcome.reason.explanation}{detail}"
-    return "The index lesion would be scored."
+        yield f"No score. {outcome.reason.value}: {outcome.reason.explanation}{detail}"
+        return
+    yield "The index lesion would be scored."
+    count = config.assess.perturbations
+    if not count:
+        return
+    vectors = measure_again(
+        instances,
+        limits=image_limits(config.image, bundle.manifest.acquisition.phase),
+        settings=extraction_settings(bundle),
+        source=measured.lesions[0].source,
+        names=bundle.manifest.features,
+        count=count,
+    )
+    spread = bundle.spread(vectors, perturbations=count)
+    if spread is None:
+        yield f"  Measured again {count} times, perturbed, it gives no score"
+        return
+    yield (
+        f"  Measured again {count} times with noise, pose and outline perturbed, {spread.scored} gave a score"
+        f" of the {bundle.identity.status.value} model: from {spread.lowest:.2f} to {spread.highest:.2f},"
+        f" standard deviation {spread.standard_deviation:.3f}"
+    )
 
 
 def _reason(rejection: RejectedStudy) -> str:

@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from cds_service.hooks import MalformedRequest
+from cds_service.hook_request import MalformedRequest
 from cds_service.store.feedback import CardFeedback
 
 _MOST_ITEMS = 1000

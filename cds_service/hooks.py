@@ -1,30 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CDS Hooks: what the service offers, what it is asked, and the cards it answers with. Knows no Flask."""
+"""CDS Hooks: what the service offers, and the cards it answers with. Knows no Flask."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from enum import StrEnum
-from typing import Annotated, Any, Self
-from uuid import UUID
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from typing import Any
 
 from cds_service.cards import Card, Decision, cards
 from cds_service.config import IdentityConfig
+from cds_service.dispatch import dispatched
+from cds_service.fetching import CallersRecord, Completed
+from cds_service.hook_request import Hook, HookRequest, MalformedRequest
 from cds_service.identity import NoImaging, Outcomes, outcome_of
+from cds_service.texts import ENGLISH, Texts
 from fhir_gateway.facts import patient_facts
 from fhir_gateway.medications import OrderedDrugs, ordered_drugs
+from fhir_gateway.orders import ordered_services
 from fhir_gateway.parsing import UnreadableResource, Whose
 from fhir_gateway.patient import RecordPatient, record_patient
 from fhir_gateway.prefetch import PREFETCH, REQUIRED, read_prefetch
+from fhir_gateway.terminology import Finding
 from fhir_gateway.units import UnitConverter
 from model.domain import Outcome
-from model.eligibility.assess import assess
+from model.eligibility.assess import Eligibility, assess
+from model.eligibility.criterion import Severity
 from model.eligibility.regimens import RegimenOrder, ordered_of_late, recognise, taken_beside
-from model.patient_facts import DiagnosisStatus, PatientFacts
+from model.eligibility.rulebook import RULE_BOOK, RuleBook
+from model.patient_facts import DEFAULT_WINDOWS, DiagnosisStatus, PatientFacts, RecordWindows
 
 SERVICE_ID = "hcc-immunotherapy"
 
@@ -34,6 +38,8 @@ _ON_RECORD = frozenset(
         DiagnosisStatus.UNSTATED,
         DiagnosisStatus.CONFLICTING,
         DiagnosisStatus.UNCLEAR,
+        DiagnosisStatus.OTHER_KIND,
+        DiagnosisStatus.POSSIBLE,
     }
 )
 """Whoever looks at this patient may have to decide on HCC; a mere suspicion is no reason to speak up."""
@@ -42,58 +48,31 @@ _SUSPECTED = _ON_RECORD | {DiagnosisStatus.UNCONFIRMED}
 """One drug of a pair is given for other diseases as well, so it needs at least this."""
 
 
-class Hook(StrEnum):
-    """The hooks that the service is listed for."""
-
-    PATIENT_VIEW = "patient-view"
-    ORDER_SELECT = "order-select"
-    ORDER_SIGN = "order-sign"
+SPECIFICATION_VERSION = "3.0.0"
+"""Of CDS Hooks; clients of 2.0 are answered as well and read over it."""
 
 
-class MalformedRequest(Exception):
-    """The request is no CDS Hooks request of ours; the message names fields and quotes no value."""
+_KINDS = tuple(dict.fromkeys(template.replace("?", "/").partition("/")[0] for template in PREFETCH.values()))
+
+_USAGE = (
+    "What is not prefetched is read from the client's FHIR server, if the settings of this service list it, "
+    f"with the access token of the call: {', '.join(_KINDS)} of the patient. "
+    "Patient and Condition are required; what else is missing is named on the card as not known."
+)
 
 
 class PrefetchLacking(Exception):
-    """No useful card is possible with what was sent (CDS Hooks: 412); the message names the keys."""
+    """No useful card is possible with what there is (CDS Hooks: 412).
 
+    Parameters
+    ----------
+    items
+        What is lacking, each with the reason, in words of ours.
+    """
 
-_FhirId = Annotated[str, Field(pattern=r"^[A-Za-z0-9\-.]{1,64}$")]
-
-
-class _Wire(BaseModel):
-    # Unknown fields and `extension` must be tolerated.
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=False)
-
-
-class HookContext(_Wire):
-    """`context`: what the three hooks have in common, and what the two order hooks add."""
-
-    user_id: str = Field(alias="userId", min_length=1)
-    patient_id: _FhirId = Field(alias="patientId")
-    draft_orders: dict[str, Any] | None = Field(None, alias="draftOrders")
-    selections: tuple[str, ...] | None = None
-
-
-class HookRequest(_Wire):
-    """A CDS Hooks request (2.0 and 3.0)."""
-
-    hook: Hook
-    hook_instance: UUID = Field(alias="hookInstance")
-    context: HookContext
-    fhir_server: str | None = Field(None, alias="fhirServer")
-    fhir_authorization: dict[str, Any] | None = Field(None, alias="fhirAuthorization", repr=False)
-    prefetch: dict[str, Any] | None = None
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if self.fhir_authorization is not None and self.fhir_server is None:
-            raise ValueError("fhirAuthorization needs fhirServer (cds-r-1)")
-        if self.hook is not Hook.PATIENT_VIEW and self.context.draft_orders is None:
-            raise ValueError("context.draftOrders is required by this hook")
-        if self.hook is Hook.ORDER_SELECT and self.context.selections is None:
-            raise ValueError("context.selections is required by this hook")
-        return self
+    def __init__(self, *items: str) -> None:
+        super().__init__("; ".join(items))
+        self.items = items
 
 
 def discovery() -> dict[str, Any]:
@@ -103,34 +82,18 @@ def discovery() -> dict[str, Any]:
             {
                 "hook": hook.value,
                 "id": SERVICE_ID,
+                "version": SPECIFICATION_VERSION,
                 "title": "Immunotherapy of hepatocellular carcinoma",
                 "description": (
-                    "Shows what guidelines and trials say of atezolizumab + bevacizumab for this patient, "
+                    "Shows what guidelines and trials say of the regimen that is ordered for this patient, "
                     "what is missing to know it, and what imaging adds."
                 ),
                 "prefetch": dict(PREFETCH),
+                "usageRequirements": _USAGE,
             }
             for hook in Hook
         ]
     }
-
-
-def parse_request(document: Any) -> HookRequest:
-    """Return `document`, JSON as parsed, as a request.
-
-    Raises
-    ------
-    MalformedRequest
-        A required field is missing or of another kind, or the hook is none of ours.
-    """
-    try:
-        return HookRequest.model_validate(document)
-    except ValidationError as error:
-        # Names of fields are ours; those inside the client's own objects are not repeated.
-        problems = sorted(
-            {".".join(str(p) for p in each["loc"][:2]) or each["msg"] for each in error.errors()}
-        )
-        raise MalformedRequest(", ".join(problems)) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,34 +104,60 @@ class CardWriter:
     identity: IdentityConfig
     converter: UnitConverter
     about_url: str
+    smart_launch_url: str = ""
+    texts: Texts = ENGLISH
+    book: RuleBook = RULE_BOOK
+    windows: RecordWindows = DEFAULT_WINDOWS
+    """With the changes of the site."""
     shown: Callable[[Outcome], None] | None = None
     """Told which outcome of imaging the cards show; not called when there is none, or it is withheld."""
+    fetched: Callable[[Completed], None] | None = None
+    """Told what the answer stands on, when the client's FHIR server was asked for some of it."""
 
-    def answer(self, request: HookRequest, *, now: datetime) -> list[Card]:
+    def answer(
+        self, request: HookRequest, *, now: datetime, record: CallersRecord | None = None
+    ) -> list[Card]:
         """Return the cards for `request`; none where there is nothing to say.
+
+        Parameters
+        ----------
+        record
+            Where what the call did not bring can be read; None: nowhere.
 
         Raises
         ------
         PrefetchLacking
-            Patient or conditions were not sent, or the patient is another one than the context's.
+            Patient, conditions or dispatched orders were not sent and cannot be had, or the patient is
+            another one than the context's.
         """
         context = request.context
+        record = record or CallersRecord()
         whose = Whose(patient_id=context.patient_id, fhir_base=request.fhir_server)
-        ordered = _ordered(request, whose)
+        ordered = _ordered(request, whose, record)
         if request.hook is not Hook.PATIENT_VIEW and recognise(ordered.drugs) is None:
             return []
-        prefetch = request.prefetch or {}
-        _require(prefetch)
+        completed = record.complete(request.prefetch or {}, patient_id=context.patient_id)
+        if completed.asked and self.fetched is not None:
+            self.fetched(completed)
+        prefetch = completed.resources
+        _require(completed)
         patient = _patient(prefetch, context.patient_id)
-        facts = patient_facts(
-            prefetch,
-            patient_id=context.patient_id,
-            now=now,
-            converter=self.converter,
-            fhir_base=request.fhir_server,
+        facts = _with_reasons(
+            patient_facts(
+                prefetch,
+                patient_id=context.patient_id,
+                now=now,
+                converter=self.converter,
+                fhir_base=request.fhir_server,
+                windows=self.windows,
+            ),
+            completed,
         )
         order = _regimen_order(ordered, facts, now.date())
         if not _concerns(facts, order):
+            return []
+        eligibility = assess(facts, order, today=now.date(), book=self.book)
+        if _only_informs(order, eligibility):
             return []
         imaging = outcome_of(patient, self.outcomes, self.identity)
         if self.shown is not None and not isinstance(imaging, NoImaging):
@@ -178,29 +167,61 @@ class CardWriter:
                 patient_id=context.patient_id,
                 facts=facts,
                 order=order,
-                eligibility=assess(facts, order),
+                eligibility=eligibility,
                 imaging=imaging,
                 today=now.date(),
                 about_url=self.about_url,
+                smart_launch_url=self.smart_launch_url,
+                texts=self.texts,
+                drafted=ordered_services(context.draft_orders),
+                silent_when_met=request.hook is Hook.ORDER_SELECT,
             )
         )
 
 
-def _require(prefetch: Mapping[str, Any]) -> None:
-    absent = read_prefetch(prefetch).absent
+def _require(completed: Completed) -> None:
+    prefetch = completed.resources
+    absent = read_prefetch({key: prefetch[key] for key in REQUIRED if key in prefetch}).absent
     lacking = [key for key in REQUIRED if key in absent or (key == "patient" and prefetch[key] is None)]
     if lacking:
-        raise PrefetchLacking(f"prefetch lacks {', '.join(lacking)}")
+        raise PrefetchLacking(
+            *(f"prefetch lacks {key}: {completed.lacking.get(key, 'it is empty')}" for key in lacking)
+        )
 
 
-def _ordered(request: HookRequest, whose: Whose) -> OrderedDrugs:
+def _with_reasons(facts: PatientFacts, completed: Completed) -> PatientFacts:
+    """Return `facts`, with why what was asked for could not be had."""
+    if not completed.asked:
+        return facts
+    reasons = (f"fetching {', '.join(keys)}: {reason}" for reason, keys in completed.reasons.items())
+    return replace(facts, gaps=(*facts.gaps, *reasons))
+
+
+def _ordered(request: HookRequest, whose: Whose, record: CallersRecord) -> OrderedDrugs:
     if request.hook is Hook.PATIENT_VIEW:
         return OrderedDrugs(drugs=frozenset())
+    if request.hook is Hook.ORDER_DISPATCH:
+        return _dispatched(request, whose, record)
     selections = request.context.selections if request.hook is Hook.ORDER_SELECT else None
     try:
         return ordered_drugs(request.context.draft_orders, whose=whose, selections=selections)
     except UnreadableResource as error:
         raise MalformedRequest("context.draftOrders") from error
+
+
+def _dispatched(request: HookRequest, whose: Whose, record: CallersRecord) -> OrderedDrugs:
+    references = request.context.dispatched_orders
+    found = dispatched(references, request.prefetch or {}, record, fhir_base=request.fhir_server)
+    ordered = ordered_drugs(found.bundle, whose=whose)
+    if not found.unread:
+        return ordered
+    if recognise(ordered.drugs) is None:
+        # Any of them may be an order of the regimen: nobody may take silence for an answer.
+        why = ", ".join(dict.fromkeys(found.unread))
+        raise PrefetchLacking(
+            f"context.dispatchedOrders: {len(found.unread)} of {len(references)} could not be read: {why}"
+        )
+    return replace(ordered, incomplete=True)
 
 
 def _regimen_order(ordered: OrderedDrugs, facts: PatientFacts, today: date) -> RegimenOrder | None:
@@ -230,10 +251,26 @@ def _concerns(facts: PatientFacts, order: RegimenOrder | None) -> bool:
     """Whether to speak up: nothing for patients without HCC, unless the whole regimen is ordered.
 
     Half of it suffices where not every condition could be read: HCC may be among the others. A combination
-    that has no criteria here may well be for another disease.
+    that has no criteria here, or is common in other cancers, may well be for another disease, unless a
+    cancer of the liver of a kind that is not stated is on record.
     """
     status = facts.hcc.status
     if order is None:
         return status in _ON_RECORD
-    may_be_hcc = order.is_whole or not facts.conditions_complete
-    return (order.regimen.has_criteria and may_be_hcc) or status in _SUSPECTED
+    if status in _SUSPECTED or not order.regimen.has_criteria:
+        return status in _SUSPECTED
+    if order.regimen.is_given_elsewhere:
+        may_be = not facts.conditions_complete or any(
+            each.meaning == Finding.LIVER_CANCER_UNSPECIFIED for each in facts.other_cancers
+        )
+        return may_be and not facts.cancers_elsewhere
+    return order.is_whole or not facts.conditions_complete
+
+
+def _only_informs(order: RegimenOrder | None, eligibility: Eligibility) -> bool:
+    """Whether no immunotherapy is ordered, and nothing has to be done or reviewed before what is."""
+    return (
+        order is not None
+        and not order.regimen.has_checkpoint_inhibitor
+        and all(finding.severity is Severity.INFO for finding in eligibility.findings)
+    )

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -17,6 +16,7 @@ from cds_service.store import Revision, WrittenReport
 from dicom_listener.archive import Archive
 from dicom_listener.instance import StoredInstance
 from dicom_listener.measurement import measure_study, read_study
+from dicom_listener.remeasurement import measure_again
 from dicom_listener.reports import (
     ReportSettings,
     needs_segmentation,
@@ -25,7 +25,15 @@ from dicom_listener.reports import (
 )
 from dicom_listener.selection import ImageLimits, select
 from model.acquisition import AcquisitionFacts
-from model.domain import Assessment, MeasuredLesion, MeasuredSeries, Modality, Study
+from model.domain import (
+    Assessment,
+    FeatureVector,
+    MeasuredLesion,
+    MeasuredSeries,
+    Modality,
+    OutlineSource,
+    Study,
+)
 from model.radiomics import ExtractionSettings
 
 
@@ -56,6 +64,17 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PerturbTask:
+    """A measured lesion to look at again, so as to see how far its features move."""
+
+    study: StudyTask
+    source: OutlineSource
+    """Which lesion."""
+    names: tuple[str, ...]
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportTask:
     """An assessment to report."""
 
@@ -65,11 +84,6 @@ class ReportTask:
     preliminary: bool
     device_name: str
     predecessor: Assessment | None
-
-
-def load_libraries(_task: None) -> None:
-    """Import now what measuring would import for its first study: seconds that nobody waits for."""
-    importlib.import_module("model.feature_classes")
 
 
 def select_images(task: StudyTask) -> tuple[str, ...]:
@@ -126,6 +140,18 @@ def report_assessment(task: ReportTask) -> tuple[WrittenReport, ...]:
             sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         )
         for kind, path in paths.items()
+    )
+
+
+def perturb_images(task: PerturbTask) -> tuple[FeatureVector, ...]:
+    """Measure a lesion again under perturbations; raises RejectedStudy."""
+    return measure_again(
+        task.study.instances,
+        limits=task.study.limits,
+        settings=task.study.settings,
+        source=task.source,
+        names=task.names,
+        count=task.count,
     )
 
 

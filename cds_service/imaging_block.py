@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date, timedelta
 
 from cds_service.identity import NoImaging
 from cds_service.markdown import bullets, escaped
+from cds_service.texts import ENGLISH, Texts
 from model.domain import (
     Assessment,
     ModelIdentity,
@@ -17,13 +19,14 @@ from model.domain import (
     Rejection,
     Score,
 )
-from model.eligibility.regimens import REGIMENS, RegimenOrder
+from model.eligibility.regimens import RegimenOrder
 from model.patient_facts import DiagnosisStatus
+from model.phrase import phrase
 from model.wording import (
     BADGE,
     DEMONSTRATION,
     NOT_ALONE,
-    acquisition_words,
+    acquisition_sentences,
     conformal_words,
     percentile_words,
 )
@@ -37,89 +40,182 @@ _DIGEST_SHOWN = 12
 _ACQUISITION_MAX_LENGTH = 1000
 """The sentences on the acquisition are ours, and the words in them those of the model's bundle."""
 
-_CLAIM = (
+_CLAIM = phrase(
     "Published research reported AUC 0.72 to 0.83 for response to a checkpoint inhibitor with an "
     "anti-angiogenic drug in retrospective cohorts, for the authors' own model and not for this one. The "
     "score was also prognostic; nothing shows that it tells who benefits from which treatment."
 )
 
 
-_NOT_KNOWN_HERE = (
+_NOT_KNOWN_HERE = phrase(
     "Not checked: whether the lesion was treated locally before the scan, and treatment since the scan."
 )
 """Clinical reference 1.10 and 1.12: the gate asks for it, and this version cannot tell."""
 
 
 def imaging_block(
-    imaging: Outcome | NoImaging, order: RegimenOrder | None, *, hcc: DiagnosisStatus, today: date
+    imaging: Outcome | NoImaging,
+    order: RegimenOrder | None,
+    *,
+    hcc: DiagnosisStatus,
+    today: date,
+    texts: Texts = ENGLISH,
 ) -> str:
     """Return the Markdown of the imaging part: measurements and score, or why there is none."""
-    return "\n\n".join(
-        ["**Imaging (informs only, changes nothing above)**", *_body(imaging, order, hcc, today)]
-    )
+    block = _Block(order=order, hcc=hcc, today=today, texts=texts)
+    title = texts.say("Imaging (informs only, changes nothing above)")
+    return "\n\n".join([f"**{title}**", *block.body(imaging)])
 
 
-def _body(
-    imaging: Outcome | NoImaging, order: RegimenOrder | None, hcc: DiagnosisStatus, today: date
-) -> list[str]:
-    if isinstance(imaging, NoImaging):
-        sentence = (
-            "Imaging result pending: "
-            if imaging is NoImaging.AWAITED
-            else "Imaging result withheld: "
-            if imaging.is_withheld
-            else "Score not computed, because "
+def says_score(
+    imaging: Outcome | NoImaging, order: RegimenOrder | None, *, hcc: DiagnosisStatus, today: date
+) -> bool:
+    """Whether the block would show a score, or say that one shows with an order."""
+    if not isinstance(imaging, Assessment) or isinstance(imaging.score, NotComputed):
+        return False
+    return not _Block(order=order, hcc=hcc, today=today, texts=ENGLISH).against(imaging)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Block:
+    order: RegimenOrder | None
+    hcc: DiagnosisStatus
+    today: date
+    texts: Texts
+
+    def body(self, imaging: Outcome | NoImaging) -> list[str]:
+        """Return the paragraphs below the title."""
+        if isinstance(imaging, NoImaging):
+            return [self._none(imaging)]
+        if isinstance(imaging, Rejection):
+            return [self._rejection(imaging)]
+        return [self._measurements(imaging), *self._score_or_why_not(imaging)]
+
+    def against(self, assessment: Assessment) -> str:
+        """Return why the computed score of `assessment` may not show; '' when it may."""
+        return (
+            _against_model(assessment)
+            or (_against_order(self.order) if self.order is not None else "")
+            or _against_diagnosis(self.hcc)
+            or _against_scan(assessment.study.study_date, self.today)
         )
-        return [f"{sentence}{imaging.value}."]
-    if isinstance(imaging, Rejection):
-        return [_rejection(imaging)]
-    return [_measurements(imaging), *_score_or_why_not(imaging, order, hcc, today)]
 
+    def _none(self, imaging: NoImaging) -> str:
+        reason = self.texts.say(imaging.value)
+        if imaging is NoImaging.AWAITED:
+            return self.texts.say("Imaging result pending: {reason}.", reason=reason)
+        if imaging.is_withheld:
+            return self.texts.say("Imaging result withheld: {reason}.", reason=reason)
+        return self.texts.say("Score not computed, because {reason}.", reason=reason)
 
-def _score_or_why_not(
-    assessment: Assessment, order: RegimenOrder | None, hcc: DiagnosisStatus, today: date
-) -> list[str]:
-    if isinstance(assessment.score, NotComputed):
-        return [f"Score not computed, because {_why_not(assessment.score)}."]
-    reason = (
-        _against_model(assessment)
-        or (_against_order(order) if order is not None else "")
-        or _against_diagnosis(hcc)
-        or _against_scan(assessment.study.study_date, today)
-    )
-    if reason:
-        return [f"Score not shown, because {reason}."]
-    if order is None:
-        return [_when_it_shows(assessment)]
-    return _score(assessment, assessment.score)
+    def _score_or_why_not(self, assessment: Assessment) -> list[str]:
+        say = self.texts.say
+        if isinstance(assessment.score, NotComputed):
+            return [say("Score not computed, because {reason}.", reason=self._why_not(assessment.score))]
+        if reason := self.against(assessment):
+            return [say("Score not shown, because {reason}.", reason=say(reason))]
+        if self.order is None:
+            return [self._when_it_shows(assessment)]
+        return self._score(assessment, assessment.score)
 
+    def _when_it_shows(self, assessment: Assessment) -> str:
+        """Return under which order the score shows: `patient-view` knows of none."""
+        say = self.texts.say
+        assert assessment.study.study_date is not None
+        return say(
+            "A score was computed. It speaks only of a checkpoint inhibitor with an anti-angiogenic drug, "
+            "and is shown with an order of such a regimen until {day}.",
+            day=(assessment.study.study_date + SCAN_WINDOW).isoformat(),
+        )
 
-def _when_it_shows(assessment: Assessment) -> str:
-    """Return under which order the score shows: `patient-view` knows of none."""
-    regimens = " or ".join(
-        each.name for each in REGIMENS if each.pairs_checkpoint_inhibitor_with_anti_angiogenic
-    )
-    assert assessment.study.study_date is not None
-    until = assessment.study.study_date + SCAN_WINDOW
-    return (
-        "A score was computed. It speaks only of a checkpoint inhibitor with an anti-angiogenic drug, and is "
-        f"shown with an order of {regimens} until {until.isoformat()}."
-    )
+    def _rejection(self, rejection: Rejection) -> str:
+        say = self.texts.say
+        scan = rejection.study.study_date
+        parts = [
+            say(
+                "Score not computed, because the study was not assessed (study of {day}):",
+                day=scan.isoformat(),
+            )
+            if scan
+            else say("Score not computed, because the study was not assessed:"),
+            escaped(say(rejection.reason.explanation)),
+        ]
+        if rejection.detail:
+            parts.append(f"{escaped(rejection.detail)}.")
+        return " ".join([*parts, f"({rejection.reason.value})"])
 
+    def _why_not(self, absent: NotComputed) -> str:
+        detail = f" ({escaped(absent.detail)})" if absent.detail else ""
+        return f"{self.texts.say(absent.reason.explanation)}{detail}"
 
-def _rejection(rejection: Rejection) -> str:
-    scan = rejection.study.study_date
-    when = f" (study of {scan.isoformat()})" if scan else ""
-    detail = f" {escaped(rejection.detail)}." if rejection.detail else ""
-    return (
-        f"Score not computed, because the study was not assessed{when}: "
-        f"{escaped(rejection.reason.explanation)}{detail} ({rejection.reason.value})"
-    )
+    def _measurements(self, assessment: Assessment) -> str:
+        say, say_many = self.texts.say, self.texts.say_many
+        lesion = assessment.index_lesion
+        scan = assessment.study.study_date
+        measured = len(assessment.lesions)
+        sentences = [
+            say(
+                "{modality} of {day}: {outlined}, {measured} measured; the largest that was measured has "
+                "{volume} mL and {length} mm long axis.",
+                modality=assessment.series.modality.value,
+                day=scan.isoformat() if scan else say("unknown date"),
+                outlined=say_many(
+                    "{number} outlined lesion", "{number} outlined lesions", measured + assessment.left_out
+                ),
+                measured=measured,
+                volume=f"{lesion.volume_mm3 / 1000:.1f}",
+                length=f"{lesion.planar.long_axis.length_mm:.0f}",
+            )
+        ]
+        if assessment.index_in_doubt:
+            sentences.append(
+                say(
+                    "Whether it is the index lesion is in doubt: one that was left out may be larger, or "
+                    "another outline of it differs."
+                )
+            )
+        if assessment.notes:
+            notes = "; ".join(escaped(say(note)) for note in assessment.notes)
+            sentences.append(say("Notes: {notes}.", notes=notes))
+        return " ".join(sentences)
 
+    def _score(self, assessment: Assessment, score: Score) -> list[str]:
+        say = self.texts.say
+        model = assessment.model
+        low, high = score.interval
+        demonstration = model.status is ModelStatus.DEMONSTRATION
+        figures = say(
+            "Score {value} ({low} to {high}, {method}), {percentile}; {conformal}",
+            value=f"{score.probability:.2f}",
+            low=f"{low:.2f}",
+            high=f"{high:.2f}",
+            method=escaped(score.interval_method),
+            percentile=say(percentile_words(score)),
+            conformal=escaped(say(conformal_words(score))),
+        )
+        lines = [
+            figures,
+            say("Higher means: {meaning}", meaning=escaped(model.higher_means)),
+            self._identity(model, assessment.software_version),
+            escaped(" ".join(say(each) for each in acquisition_sentences(score)), _ACQUISITION_MAX_LENGTH),
+            say(_NOT_KNOWN_HERE),
+            say("This installation's own performance: not yet evaluated"),
+        ]
+        badge = f"{say(DEMONSTRATION)} {say(BADGE)}" if demonstration else say(BADGE)
+        end = say(NOT_ALONE) if demonstration else f"{say(_CLAIM)} {say(NOT_ALONE)}"
+        return [f"**{badge}**", bullets(lines), end]
 
-def _why_not(absent: NotComputed) -> str:
-    detail = f" ({escaped(absent.detail)})" if absent.detail else ""
-    return f"{absent.reason.explanation}{detail}"
+    def _identity(self, model: ModelIdentity, software_version: str) -> str:
+        return self.texts.say(
+            "Model {name} {version}, status {status}, bundle {bundle}, extraction settings {settings}, "
+            "software {software}",
+            name=escaped(model.name),
+            version=escaped(model.version),
+            status=model.status,
+            bundle=model.bundle_digest[:_DIGEST_SHOWN],
+            settings=model.settings_digest[:_DIGEST_SHOWN],
+            software=escaped(software_version),
+        )
 
 
 def _against_model(assessment: Assessment) -> str:
@@ -132,28 +228,29 @@ def _against_model(assessment: Assessment) -> str:
 def _against_order(order: RegimenOrder) -> str:
     """Return why the score does not speak of `order`; '' when it does."""
     if not order.regimen.has_criteria:
-        return "this version has no criteria for the combination that is ordered"
+        return phrase("this version has no criteria for the combination that is ordered")
     if not order.regimen.pairs_checkpoint_inhibitor_with_anti_angiogenic:
-        return "it was not studied for this regimen"
+        return phrase("it was not studied for this regimen")
     if order.subject_in_doubt:
-        return "it is not certain whose order this is"
+        return phrase("it is not certain whose order this is")
     if order.status_in_doubt:
-        return "it is not certain whether this is being ordered"
+        return phrase("it is not certain whether this is being ordered")
     return _against_company(order)
 
 
 def _against_company(order: RegimenOrder) -> str:
     """Return why it is not the pair, and the pair alone, that is given; '' when it is."""
     if order.also_taken:
-        also = " and ".join(sorted(order.also_taken))
-        return f"it speaks only of the pair, and the medication list also holds {also}"
+        also = " + ".join(sorted(order.also_taken))
+        return phrase("it speaks only of the pair, and the medication list also holds {drugs}", drugs=also)
     if not order.is_whole:
-        absent = " and ".join(sorted(order.absent))
-        return (
-            f"it speaks only of the whole pair, and {absent} was not found in this order or ordered of late"
+        absent = " + ".join(sorted(order.absent))
+        return phrase(
+            "it speaks only of the whole pair, and {drugs} was not found in this order or ordered of late",
+            drugs=absent,
         )
     if order.incomplete:
-        return (
+        return phrase(
             "it speaks only of the pair, and an order beside it could not be read or names a drug that is "
             "not known"
         )
@@ -164,65 +261,20 @@ def _against_diagnosis(hcc: DiagnosisStatus) -> str:
     """Return why the lesion cannot be taken for hepatocellular carcinoma (clinical reference 1.10)."""
     if hcc is DiagnosisStatus.CONFIRMED:
         return ""
-    return "it speaks only of hepatocellular carcinoma, of which no confirmed and active entry was found"
+    return phrase(
+        "it speaks only of hepatocellular carcinoma, of which no confirmed and active entry was found"
+    )
 
 
 def _against_scan(scan: date | None, today: date) -> str:
     """Return why the scan cannot inform a decision of today; '' when it can."""
     if scan is None:
-        return "the date of the scan is not known"
+        return phrase("the date of the scan is not known")
     # A day of tolerance for time zones.
     if scan > today + timedelta(days=1):
-        return "the scan is dated in the future"
+        return phrase("the scan is dated in the future")
     if today - scan > SCAN_WINDOW:
-        return f"the scan is more than {SCAN_WINDOW.days} days old ({scan.isoformat()})"
-    return ""
-
-
-def _measurements(assessment: Assessment) -> str:
-    lesion = assessment.index_lesion
-    scan = assessment.study.study_date
-    measured = len(assessment.lesions)
-    outlined = measured + assessment.left_out
-    text = (
-        f"{assessment.series.modality.value} of {scan.isoformat() if scan else 'unknown date'}: "
-        f"{outlined} outlined lesion{'s' if outlined > 1 else ''}, {measured} measured; the largest that was "
-        f"measured has {lesion.volume_mm3 / 1000:.1f} mL and {lesion.planar.long_axis.length_mm:.0f} mm long "
-        "axis."
-    )
-    if assessment.index_in_doubt:
-        text += (
-            " Whether it is the index lesion is in doubt: one that was left out may be larger, or another "
-            "outline of it differs."
+        return phrase(
+            "the scan is more than {days} days old ({day})", days=SCAN_WINDOW.days, day=scan.isoformat()
         )
-    if assessment.notes:
-        text += " Notes: " + "; ".join(escaped(note) for note in assessment.notes) + "."
-    return text
-
-
-def _score(assessment: Assessment, score: Score) -> list[str]:
-    model = assessment.model
-    low, high = score.interval
-    demonstration = model.status is ModelStatus.DEMONSTRATION
-    figures = (
-        f"Score {score.probability:.2f} ({low:.2f} to {high:.2f}, {escaped(score.interval_method)}), "
-        f"{percentile_words(score)}; {escaped(conformal_words(score))}"
-    )
-    lines = [
-        figures,
-        f"Higher means: {escaped(model.higher_means)}",
-        _identity(model, assessment.software_version),
-        escaped(acquisition_words(score), _ACQUISITION_MAX_LENGTH),
-        _NOT_KNOWN_HERE,
-        "This installation's own performance: not yet evaluated",
-    ]
-    badge = f"**{DEMONSTRATION} {BADGE}**" if demonstration else f"**{BADGE}**"
-    return [badge, bullets(lines), NOT_ALONE if demonstration else f"{_CLAIM} {NOT_ALONE}"]
-
-
-def _identity(model: ModelIdentity, software_version: str) -> str:
-    return (
-        f"Model {escaped(model.name)} {escaped(model.version)}, status {model.status.value}, "
-        f"bundle {model.bundle_digest[:_DIGEST_SHOWN]}, "
-        f"extraction settings {model.settings_digest[:_DIGEST_SHOWN]}, software {escaped(software_version)}"
-    )
+    return ""

@@ -31,7 +31,7 @@ ALLOWED_KEYS = frozenset(
 
 _SILENCED = (
     "pydicom", "pynetdicom", "highdicom", "radiomics", "dbos", "werkzeug", "alembic", "matplotlib",
-    "python_multipart", "dicomweb_client", "urllib3",
+    "python_multipart", "dicomweb_client", "urllib3", "httpcore",
 )  # fmt: skip
 """Loggers of libraries that quote values or UIDs in their messages."""
 

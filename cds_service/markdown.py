@@ -38,3 +38,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def bullets(items: Sequence[str]) -> str:
     """Return a list; its items are Markdown already."""
     return "\n".join(f"- {item}" for item in items)
+
+
+def link(text: str, url: str) -> str:
+    """Return a link to a page of ours; `text` is Markdown already, `url` one that we made."""
+    return f"[{text}](<{url}>)"

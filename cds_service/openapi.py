@@ -11,7 +11,8 @@ from flask import Blueprint, Response, jsonify
 
 from cds_service.config import WebConfig
 from cds_service.feedback import Outcome
-from cds_service.hooks import SERVICE_ID, Hook
+from cds_service.hook_request import Hook
+from cds_service.hooks import SERVICE_ID, SPECIFICATION_VERSION
 
 _Schema = dict[str, Any]
 
@@ -65,11 +66,20 @@ def openapi_document(url: str) -> _Schema:
                     "tags": ["pages"],
                     "summary": "What is checked, and on which grounds",
                     "security": [],
+                    "parameters": [
+                        {
+                            "name": "rules",
+                            "in": "query",
+                            "description": "Version of the rules that a card rests on; others are not shown.",
+                            "schema": {"type": "string"},
+                        }
+                    ],
                     "responses": {
+                        **_refused("404"),
                         "200": {
                             "description": "A page.",
                             "content": {"text/html": {"schema": {"type": "string"}}},
-                        }
+                        },
                     },
                 }
             },
@@ -167,8 +177,8 @@ def _feedback() -> _Schema:
 _REFUSALS = {
     "400": "The body is no strict JSON, or a field is missing or of another kind; fields are named.",
     "401": "There is no valid token. Why not is not said.",
-    "404": "There is no such service.",
-    "412": "Without these parts of the prefetch no useful card is possible; they are named.",
+    "404": "There is no such service, or page.",
+    "412": "Without what is named no useful card is possible, and it could not be fetched; an issue each.",
     "413": "The body is too large.",
     "415": "The body is not `application/json`, or it is compressed.",
     "429": "The client called too often.",
@@ -201,7 +211,9 @@ def _schemas() -> dict[str, _Schema]:
                             "id": {"const": SERVICE_ID},
                             "title": _TEXT,
                             "description": _TEXT,
+                            "version": {"const": SPECIFICATION_VERSION},
                             "prefetch": {"type": "object", "additionalProperties": _TEXT},
+                            "usageRequirements": _TEXT,
                         },
                         required=["hook", "id", "description"],
                     ),
@@ -260,10 +272,14 @@ def _request() -> _Schema:
         {
             "hook": {"enum": [hook.value for hook in Hook]},
             "hookInstance": _UUID,
-            "fhirServer": {"type": "string", "minLength": 1},
+            "fhirServer": {
+                "type": "string",
+                "minLength": 1,
+                "description": "Asked for what is missing, if the settings list it.",
+            },
             "fhirAuthorization": {
                 "type": "object",
-                "description": "Transient: never stored, shared or logged.",
+                "description": "Transient: never stored, shared or logged; sent to `fhirServer` alone.",
             },
             "context": _object(
                 {
@@ -272,9 +288,20 @@ def _request() -> _Schema:
                     "encounterId": {"type": "string"},
                     "draftOrders": {"type": "object", "description": "A FHIR Bundle."},
                     "selections": {"type": "array", "items": {"type": "string"}},
+                    "dispatchedOrders": {
+                        "description": "References to the orders, `MedicationRequest/1`; in 1.0 of the hook "
+                        "one, as `order`.",
+                        "type": "array",
+                        "items": {"type": "string"},
+                        "minItems": 1,
+                        "maxItems": 100,
+                    },
+                    "performer": {"type": "string"},
+                    "fulfillmentTasks": {"type": "array", "items": {"type": "object"}},
                 },
-                required=["userId", "patientId"],
-            ),
+                required=["patientId"],
+            )
+            | {"description": "As each hook defines it; `userId` is required by all but order-dispatch."},
             "prefetch": {
                 "type": "object",
                 "description": "By key: a resource, a Bundle, or null for nothing on record.",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fetching a document from an address on a list of ours, so that nobody can send us anywhere else.
+"""Fetching from addresses on lists of ours, so that nobody can send us anywhere else.
 
 No redirects, no proxies of the environment, no address inside the hospital unless it is listed, a limit
 of size, and a limit of time however slowly the other side answers. The name is looked up
@@ -12,12 +12,15 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpcore
 
@@ -26,6 +29,9 @@ from model.errors import PeerRefused, PeerUnavailable
 _Network = IPv4Network | IPv6Network
 
 _FAULTS = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError)
+
+_KEPT_S = 4.0
+"""Many servers close an idle connection after five seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +45,118 @@ class Fetching:
     timeout_s: float = 3.0
     """For all of it: connecting, TLS, answer. Looking up the name has the resolver's own limit."""
     maximum_bytes: int = 65_536
+    connections: int = 1
+    """How many may be open at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a server answered."""
+
+    status: int
+    content_type: str
+    """As it was sent; '' where it was not."""
+    content: bytes = field(repr=False)
+    location: str = field(default="", repr=False)
+    """The header, '' where there was none; never followed here."""
+
+
+class Outbound:
+    """Connections to servers on lists of ours; kept open between requests, shared by threads."""
+
+    def __init__(self, how: Fetching) -> None:
+        self._how = how
+        self._limit = _Limit()
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=ssl.create_default_context(cafile=str(how.ca) if how.ca else None),
+            network_backend=_Guard(how.networks, self._limit),
+            max_connections=how.connections,
+            keepalive_expiry=_KEPT_S,
+            retries=0,
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.close()
+
+    def get(
+        self, url: str, *, headers: Mapping[str, str] | None = None, deadline: float | None = None
+    ) -> Answer:
+        """Return what is answered to `GET url`; see `request`."""
+        return self.request("GET", url, headers=headers, deadline=deadline)
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes = b"",
+        deadline: float | None = None,
+    ) -> Answer:
+        """Return what is answered, whatever the status; a redirect is not followed.
+
+        Parameters
+        ----------
+        url
+            On a list of ours, or below an address that is.
+        deadline
+            On the clock of `time.monotonic`; None: after `timeout_s`.
+
+        Raises
+        ------
+        PeerRefused
+            The answer is too large, or the address is one that must not be called.
+        PeerUnavailable
+            It cannot be reached, or does not answer in time.
+        """
+        left_s = self._how.timeout_s if deadline is None else deadline - time.monotonic()
+        if left_s <= 0:
+            raise PeerUnavailable("no time is left")
+        self._limit.deadline = time.monotonic() + left_s
+        try:
+            request = httpcore.Request(
+                method,
+                url,
+                headers=[
+                    ("Host", _host(url)),
+                    ("Accept-Encoding", "identity"),
+                    *([] if method == "GET" else [("Content-Length", str(len(content)))]),
+                    *(headers or {"Accept": "application/json"}).items(),
+                ],
+                content=content,
+                # Each is cut down further to what is left of the time for all of it.
+                extensions={"timeout": dict.fromkeys(("connect", "read", "write", "pool"), left_s)},
+            )
+            return self._read(self._begin(request))
+        except httpcore.TimeoutException as error:
+            raise PeerUnavailable("no answer in time") from error
+        except _FAULTS as error:
+            raise PeerUnavailable(type(error).__name__) from error
+        except (httpcore.UnsupportedProtocol, ValueError) as error:
+            raise PeerRefused("no address that can be called") from error
+
+    def _begin(self, request: httpcore.Request) -> httpcore.Response:
+        try:
+            return self._pool.handle_request(request)
+        except (httpcore.RemoteProtocolError, httpcore.ReadError, httpcore.WriteError):
+            # A kept connection that the server closed while the request was under way: asking is harmless,
+            # and what writes is repeated by who knows whether it may be.
+            if request.method != b"GET":
+                raise
+            return self._pool.handle_request(request)
+
+    def _read(self, response: httpcore.Response) -> Answer:
+        sent = {name.lower(): value for name, value in response.headers}
+        try:
+            return Answer(
+                status=response.status,
+                content_type=sent.get(b"content-type", b"").decode("latin-1"),
+                content=_limited(response.iter_stream(), self._how.maximum_bytes),
+                location=sent.get(b"location", b"").decode("latin-1"),
+            )
+        finally:
+            response.close()
 
 
 def fetch(url: str, how: Fetching) -> bytes:
@@ -59,29 +177,15 @@ def fetch(url: str, how: Fetching) -> bytes:
     """
     if not url.startswith("https://"):
         raise PeerRefused("only https is fetched")
-    guard = _Guard(how.networks, deadline=time.monotonic() + how.timeout_s)
-    try:
-        with (
-            httpcore.ConnectionPool(
-                ssl_context=ssl.create_default_context(cafile=str(how.ca) if how.ca else None),
-                network_backend=guard,
-                retries=0,
-            ) as pool,
-            pool.stream(
-                "GET",
-                url,
-                headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-                # Each is cut down further to what is left of the time for all of it.
-                extensions={"timeout": dict.fromkeys(("connect", "read", "write", "pool"), how.timeout_s)},
-            ) as answer,
-        ):
-            if answer.status != 200:
-                raise PeerRefused(f"the answer is {answer.status}")
-            return _limited(answer.iter_stream(), how.maximum_bytes)
-    except _FAULTS as error:
-        raise PeerUnavailable(type(error).__name__) from error
-    except (httpcore.UnsupportedProtocol, ValueError) as error:
-        raise PeerRefused("no address that can be called") from error
+    with closing(Outbound(how)) as outbound:
+        answer = outbound.get(url)
+    if answer.status != 200:
+        raise PeerRefused(f"the answer is {answer.status}")
+    return answer.content
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def _limited(chunks: Iterable[bytes], maximum_bytes: int) -> bytes:
@@ -93,12 +197,18 @@ def _limited(chunks: Iterable[bytes], maximum_bytes: int) -> bytes:
     return bytes(content)
 
 
+class _Limit(threading.local):
+    """Until when the request of this thread may take: a connection serves one thread at a time."""
+
+    deadline: float = 0.0
+
+
 class _Guard(httpcore.NetworkBackend):
     """Connects to checked addresses only, until the deadline."""
 
-    def __init__(self, networks: Sequence[_Network], *, deadline: float) -> None:
+    def __init__(self, networks: Sequence[_Network], limit: _Limit) -> None:
         self._networks = networks
-        self._deadline = deadline
+        self._limit = limit
         self._inner = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -109,15 +219,29 @@ class _Guard(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        """Connect to the first address of `host`, after a look at each."""
+        """Connect to the first address of `host` that accepts, after a look at each."""
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = [ipaddress.ip_address(str(each[4][0]).partition("%")[0]) for each in found]
         if not addresses or not all(may_call(each, self._networks) for each in addresses):
             raise PeerRefused("the address is not public and not on the list")
+        *others, last = addresses
+        for address in others:
+            with suppress(httpcore.ConnectError):
+                return self._connected(str(address), port, timeout, local_address, socket_options)
+        return self._connected(str(last), port, timeout, local_address, socket_options)
+
+    def _connected(
+        self,
+        address: str,
+        port: int,
+        timeout: float | None,
+        local_address: str | None,
+        socket_options: Iterable[Any] | None,
+    ) -> httpcore.NetworkStream:
         stream = self._inner.connect_tcp(
-            str(addresses[0]), port, _left(self._deadline, timeout), local_address, socket_options
+            address, port, _left(self._limit.deadline, timeout), local_address, socket_options
         )
-        return _Timed(stream, self._deadline)
+        return _Timed(stream, self._limit)
 
     def sleep(self, seconds: float) -> None:
         """Wait."""
@@ -127,15 +251,15 @@ class _Guard(httpcore.NetworkBackend):
 class _Timed(httpcore.NetworkStream):
     """A connection whose every read and write ends with the deadline of the whole exchange."""
 
-    def __init__(self, inner: httpcore.NetworkStream, deadline: float) -> None:
+    def __init__(self, inner: httpcore.NetworkStream, limit: _Limit) -> None:
         self._inner = inner
-        self._deadline = deadline
+        self._limit = limit
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, _left(self._deadline, timeout))
+        return self._inner.read(max_bytes, _left(self._limit.deadline, timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, _left(self._deadline, timeout))
+        self._inner.write(buffer, _left(self._limit.deadline, timeout))
 
     def close(self) -> None:
         self._inner.close()
@@ -143,8 +267,8 @@ class _Timed(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        left = _left(self._deadline, timeout)
-        return _Timed(self._inner.start_tls(ssl_context, server_hostname, left), self._deadline)
+        left = _left(self._limit.deadline, timeout)
+        return _Timed(self._inner.start_tls(ssl_context, server_hostname, left), self._limit)
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)

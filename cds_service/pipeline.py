@@ -8,6 +8,7 @@ done and before its result was kept.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -43,6 +44,7 @@ class Pipeline:
         def assess_study(study_instance_uid: str) -> None:
             opened = self._opened(steps, stages, study_instance_uid)
             revision = opened["revision"]
+            selected: list[str] = []
             if revision is None:
                 return
             if opened["prior"]:
@@ -60,6 +62,8 @@ class Pipeline:
             for errand in steps.sure("deliver", delivery.deliver, revision):
                 self.deliver(study_instance_uid, revision["revision"], **errand)
             steps.sure("publish", stages.publish, revision, outcome)
+            # Last: it takes as long as all that was waited for, and nobody waits for it.
+            steps.spare("spread", stages.spread, revision, selected, outcome)
 
         self._assess_study = assess_study
         self._fetch_prior = self._prior_workflow(steps, stages)
@@ -154,6 +158,11 @@ class _Steps:
             except RejectedStudy:
                 attempt += 1
                 DBOS.sleep(_delay_s(attempt))
+
+    def spare(self, name: str, work: Callable[..., Any], *args: Any) -> None:
+        """Run a step that nothing depends on: what fails for good is logged, and left undone."""
+        with contextlib.suppress(RejectedStudy):
+            self.run(name, work, *args)
 
     def run(self, name: str, work: Callable[..., Any], *args: Any) -> Any:
         """Run a step; raise RejectedStudy, in the workflow, for what it rejected or failed at."""

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -13,11 +14,14 @@ from cds_service.build import Shared
 from cds_service.completing import Completing
 from cds_service.config import Config, ImageConfig
 from cds_service.encoding import decode, decode_outcome, encode
+from cds_service.fhir_results import write_fhir_result
 from cds_service.imaging import (
     Measured,
+    PerturbTask,
     ReportTask,
     StudyTask,
     measure_images,
+    perturb_images,
     read_rejected_study,
     report_assessment,
     select_images,
@@ -30,7 +34,7 @@ from dicom_listener.archive import Archive
 from dicom_listener.selection import ImageLimits
 from model.acquisition import ContrastPhase
 from model.bundle import Bundle
-from model.domain import Assessment, Outcome, Rejection, RejectionReason
+from model.domain import Assessment, Outcome, Rejection, RejectionReason, Score
 from model.errors import MeasuringProcessLost, ReportNotConformant
 
 SOFTWARE_VERSION = version("hcc-cds")
@@ -151,6 +155,7 @@ class Stages:
             [each.name for each in self._config.deliver.destinations],
             now=self._now(),
         )
+        self._report_to_records(assessment, reports, self._predecessor(opened))
 
     def reject(self, revision: dict[str, Any], reason: str, detail: str) -> dict[str, Any]:
         """Keep the coded reason why the study is not assessed, not yet published."""
@@ -164,6 +169,7 @@ class Stages:
             software_version=SOFTWARE_VERSION,
         )
         self._store.assessments.record_outcome(rejection)
+        self._report_to_records(rejection, (), self._predecessor(opened))
         return encode(Outcome, rejection)
 
     def publish(self, revision: dict[str, Any], outcome: dict[str, Any]) -> None:
@@ -189,6 +195,45 @@ class Stages:
                 seconds=round((self._now() - what.created_at).total_seconds(), 3),
             )
 
+    def _report_to_records(
+        self, outcome: Outcome, reports: Sequence[WrittenReport], predecessor: Assessment | None
+    ) -> None:
+        """Put what FHIR servers are told of an outcome into the outbox."""
+        servers = [each.name for each in self._config.deliver.fhir_servers]
+        if not servers:
+            return
+        earlier = (
+            self._store.outbox.reports(outcome.study.study_instance_uid, predecessor.revision)
+            if predecessor is not None
+            else ()
+        )
+        written = write_fhir_result(
+            self._archive,
+            outcome,
+            reports,
+            predecessor=predecessor,
+            earlier_reports=earlier,
+            preliminary=self._config.report.preliminary,
+        )
+        if written is not None:
+            self._store.outbox.record_reports([written], servers, now=self._now())
+
+    def spread(self, revision: dict[str, Any], selected: list[str], outcome: dict[str, Any]) -> None:
+        """Keep how far the score moves under perturbations; what is not scored has no spread."""
+        assessment = decode_outcome(outcome)
+        count = self._config.assess.perturbations
+        if not (count and isinstance(assessment, Assessment) and isinstance(assessment.score, Score)):
+            return
+        task = PerturbTask(
+            study=self._study_task(decode(Revision, revision), only=frozenset(selected)),
+            source=assessment.lesions[0].source,
+            names=self._bundle.manifest.features,
+            count=count,
+        )
+        spread = self._bundle.spread(self._in_pool(perturb_images, task), perturbations=count)
+        if spread is not None:
+            self._store.assessments.record_outcome(replace(assessment, spread=spread))
+
     def _predecessor(self, opened: Revision) -> Assessment | None:
         return self._store.assessments.assessment_before(opened.study_instance_uid, opened.revision)
 
@@ -206,7 +251,7 @@ class Stages:
             default_issuer=self._config.identity.default_issuer,
         )
 
-    def _in_pool(self, work: Callable[[Any], Any], task: StudyTask | ReportTask) -> Any:
+    def _in_pool(self, work: Callable[[Any], Any], task: StudyTask | ReportTask | PerturbTask) -> Any:
         try:
             return self._pool.run(work, task)
         except BrokenExecutor as error:

@@ -15,6 +15,8 @@ MAX_SEPARATORS = 1_000_000
 """Commas and opening brackets, which bound the number of values: 16 MB of `[[],[],...]` would become more
 than 300 MB of objects. A prefetch of 200 resources has about 20,000."""
 
+_NESTING = frozenset({dict, list})
+
 _HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
 """Half of a UTF-16 surrogate pair, written as an escape."""
 
@@ -78,14 +80,17 @@ def _require_whole_characters(document: Any) -> None:
 
 
 def _require_depth(document: Any) -> None:
-    level = [document]
+    # Objects and lists by level; exact types, for nothing else comes from the parser, and it is faster.
+    level = [document] if type(document) in _NESTING else []
     for _ in range(MAX_DEPTH):
+        if not level:
+            return
         level = [
             child
             for each in level
-            if isinstance(each, (dict, list))
-            for child in (each.values() if isinstance(each, dict) else each)
+            for child in (each.values() if type(each) is dict else each)
+            if type(child) in _NESTING
         ]
-        if not level:
-            return
+    if not level:
+        return
     raise MalformedJson("the body is nested too deep")

@@ -24,7 +24,7 @@ from cds_service.quiet import APPLICATION, ASSESS_QUEUE, ASSESS_STUDY
 from cds_service.stages import Stages
 from cds_service.store import Store
 
-PIPELINE_VERSION = "pipeline-2"
+PIPELINE_VERSION = "pipeline-3"
 """Raised when the order or the results of the steps change; what was begun before is then begun anew."""
 
 _WORKFLOWS_AT_ONCE = 64

@@ -10,9 +10,9 @@ from cds_service.committing import Committer
 from cds_service.config import Config
 from cds_service.delivering import Delivery
 from cds_service.engines import create_workflow_engine
-from cds_service.imaging import load_libraries
 from cds_service.models import load_configured_bundle
 from cds_service.pool import MeasuringPool
+from cds_service.rehearsal import rehearse
 from cds_service.stages import Stages
 from cds_service.worker import Worker, WorkerName, end_process
 
@@ -35,8 +35,7 @@ def run_worker(
     shared = build_shared(config, "work")
     shared.archive.prepare()
     bundle = load_configured_bundle(config)
-    pool = MeasuringPool(config.assess.processes)
-    pool.warm(load_libraries)
+    pool = MeasuringPool(config.assess.processes, first=rehearse)
     worker = Worker(
         settings=config.assess,
         name=WorkerName(config.site.data_dir / "workers"),

@@ -10,14 +10,26 @@ need Orthanc orthanc
 [ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || missing="$missing orthanc-dicomweb"
 need DicomSRValidator pixelmed-apps
 need ojph_compress openjph-tools
+need chromium chromium
+need chromedriver chromium-driver
+command -v node >/dev/null 2>&1 || missing="$missing nodejs npm"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 
-[ -n "$missing" ] || exit 0
-if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+if [ -z "$missing" ]; then
+  :
+elif [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   echo "installing test peers:$missing"
   apt-get -qq update
   # shellcheck disable=SC2086
   DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $missing >/dev/null
 else
   echo "not installed, so their tests skip (Debian packages):$missing"
+fi
+
+# Medplum's FHIR router and validator, as its lock file has them.
+medplum="$(dirname "$0")/../tests/integration/medplum"
+if ! command -v npm >/dev/null 2>&1; then
+  echo "npm is not installed, so the tests against a FHIR server skip"
+elif [ ! "$medplum/node_modules/.package-lock.json" -nt "$medplum/package-lock.json" ]; then
+  npm ci --silent --no-audit --no-fund --prefix "$medplum" || echo "npm cannot install Medplum: its tests skip"
 fi

@@ -111,9 +111,10 @@ class Ehr:
         *,
         identity: Mapping[str, Any] | None = None,
         issuer: Mapping[str, Any] | None = None,
+        fetch: Mapping[str, Any] | None = None,
         **web: Any,
     ) -> "Ehr":
-        """Start the service; `issuer` and `web` add to the settings."""
+        """Start the service; `issuer`, `fetch` and `web` add to the settings."""
         settings = {
             "web": {
                 "base_url": self.base_url,
@@ -121,6 +122,7 @@ class Ehr:
             }
             | web,
             "identity": dict(identity or {}),
+            "fetch": dict(fetch or {}),
         }
         self.client = create_app(
             parse_config(settings, relative_to=self.folder),

@@ -19,7 +19,8 @@ import httpx
 
 from cds_service.demo import pacs as demo_pacs
 from cds_service.demo.ehr import IDENTIFIER_SYSTEM, ISS, DemoEhr, DemoPatient
-from dicom_listener.deliver import Peer, send
+from dicom_listener.calling import Peer
+from dicom_listener.deliver import send
 from dicom_listener.reports import ReportKind, main_lines, report_kind
 from dicom_listener.synthetic import SyntheticStudy, write_ct_series, write_segmentation
 from model.domain import derived_uid

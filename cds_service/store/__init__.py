@@ -16,6 +16,7 @@ from cds_service.store.feedback import Feedback
 from cds_service.store.outbox import DeliveryState, Errand, Outbox, WrittenReport
 from cds_service.store.overview import Overview
 from cds_service.store.received import ReceivedInstances
+from cds_service.store.repeats import Repeats
 from cds_service.store.tokens import SeenJwts
 from cds_service.store.workers import Workers
 from dicom_listener.instance import Recorded
@@ -61,6 +62,7 @@ class Store:
         self.tokens = SeenJwts(self._database)
         self.workers = Workers(self._database)
         self.feedback = Feedback(self._database)
+        self.repeats = Repeats(self._database)
         self.audit = AuditRows(self._database)
 
     def close(self) -> None:

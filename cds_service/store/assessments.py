@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 
 import sqlalchemy as sa
 
@@ -246,35 +247,38 @@ class Assessments:
         """
         if not keys:
             return None
-        came_since = (
-            sa.select(_instances.c.sop_instance_uid)
-            .where(_instances.c.study_instance_uid == _assessments.c.study_instance_uid)
-            .where(_instances.c.received_at > _assessments.c.covers_until)
-            .where(_instances.c.modality.not_in(_CHANGES_NO_MEASUREMENT))
-            .exists()
-        )
+        asked = {f"patient_id_{n}": key.patient_id for n, key in enumerate(keys)}
+        asked |= {f"issuer_{n}": key.issuer for n, key in enumerate(keys)}
         with self._database.read() as connection:
-            row = connection.execute(
-                sa.select(_assessments.c.outcome, came_since.label("came_since"))
-                .where(
-                    sa.or_(
-                        *(
-                            (_assessments.c.patient_id == key.patient_id)
-                            & (_assessments.c.issuer == key.issuer)
-                            for key in keys
-                        )
-                    )
-                )
-                .where(
-                    _assessments.c.state.in_([AssessmentState.ASSESSED.value, AssessmentState.REJECTED.value])
-                )
-                .order_by(
-                    sa.func.coalesce(_assessments.c.study_date, "").desc(),
-                    _assessments.c.published_at.desc(),
-                )
-                .limit(1)
-            ).one_or_none()
+            row = connection.execute(_current(len(keys)), asked).one_or_none()
         if row is None:
             return None
         outcome = outcome_from_json(row.outcome)
         return AwaitedOutcome(study=outcome.study) if row.came_since else outcome
+
+
+@cache
+def _current(count: int) -> sa.Select[tuple[str, bool]]:
+    """Return the statement for the newest outcome of a patient with `count` identifiers.
+
+    Asked for with each call of an EHR; building it takes longer than executing.
+    """
+    came_since = (
+        sa.select(_instances.c.sop_instance_uid)
+        .where(_instances.c.study_instance_uid == _assessments.c.study_instance_uid)
+        .where(_instances.c.received_at > _assessments.c.covers_until)
+        .where(_instances.c.modality.not_in(_CHANGES_NO_MEASUREMENT))
+        .exists()
+    )
+    theirs = (
+        (_assessments.c.patient_id == sa.bindparam(f"patient_id_{n}"))
+        & (_assessments.c.issuer == sa.bindparam(f"issuer_{n}"))
+        for n in range(count)
+    )
+    return (
+        sa.select(_assessments.c.outcome, came_since.label("came_since"))
+        .where(sa.or_(*theirs))
+        .where(_assessments.c.state.in_([AssessmentState.ASSESSED.value, AssessmentState.REJECTED.value]))
+        .order_by(sa.func.coalesce(_assessments.c.study_date, "").desc(), _assessments.c.published_at.desc())
+        .limit(1)
+    )

@@ -14,6 +14,14 @@ from cds_service.store.tables import audit_head as _head
 
 _PAGE = 5000
 
+Also = Callable[[Database, sa.Connection], None]
+"""What is written in the transaction of a row, or not at all."""
+
+_INSERT = sa.insert(_audit)
+_MOVE = sa.update(_head).values(seq=sa.bindparam("seq"), digest=sa.bindparam("digest"))
+_LOOK = sa.select(_head.c.seq, _head.c.digest)
+_LOCK = _LOOK.with_for_update()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditHead:
@@ -47,18 +55,17 @@ class AuditRows:
         self,
         make_row: Callable[[AuditHead], AuditRow],
         *,
-        also: Callable[[Database, sa.Connection], None] | None = None,
+        also: Also | None = None,
     ) -> AuditRow:
         """Add the row that follows the head, and do what else belongs to the same transaction."""
         with self._database.write() as connection:
             # SQLite's transaction holds the write lock already; PostgreSQL's waits here for its turn.
             row = make_row(_head_of(connection, locked=True))
             connection.execute(
-                sa.insert(_audit).values(
-                    seq=row.seq, entry=row.entry, previous=row.previous, digest=row.digest
-                )
+                _INSERT,
+                {"seq": row.seq, "entry": row.entry, "previous": row.previous, "digest": row.digest},
             )
-            connection.execute(sa.update(_head).values(seq=row.seq, digest=row.digest))
+            connection.execute(_MOVE, {"seq": row.seq, "digest": row.digest})
             if also is not None:
                 also(self._database, connection)
             return row
@@ -92,6 +99,5 @@ class AuditRows:
 
 
 def _head_of(connection: sa.Connection, *, locked: bool) -> AuditHead:
-    statement = sa.select(_head.c.seq, _head.c.digest)
-    row = connection.execute(statement.with_for_update() if locked else statement).one()
+    row = connection.execute(_LOCK if locked else _LOOK).one()
     return AuditHead(seq=row.seq, digest=row.digest)

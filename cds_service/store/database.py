@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config as AlembicConfig
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -19,6 +17,9 @@ from model.errors import ArchiveUnavailable
 
 _MIGRATION_LOCK = 0x4843435F434453
 """Key of the PostgreSQL advisory lock under which one process migrates."""
+
+NEWEST_REVISION = "0006"
+"""The last of the migrations."""
 
 _COUNTED = {"preserve_rowcount": True}
 """Of an INSERT, SQLAlchemy does not keep the row count by itself: psycopg has forgotten it, and says -1."""
@@ -43,6 +44,7 @@ class Database:
         # SQLite's own waiting looks again only now and then; threads of one process need not.
         self._writing = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
         self.archive_dir = archive_dir
+        self._statements: dict[tuple[str, ...], sa.Insert] = {}
 
     def close(self) -> None:
         """Close the connections of this process."""
@@ -74,17 +76,56 @@ class Database:
 
     def insert_if_absent(self, connection: sa.Connection, table: sa.Table, **values: object) -> bool:
         """Insert a row unless its key is taken; tell whether it was inserted."""
-        dialect = sqlite if self._engine.dialect.name == "sqlite" else postgresql
-        statement = dialect.insert(table).values(**values).on_conflict_do_nothing()
-        return connection.execute(statement.execution_options(**_COUNTED)).rowcount == 1
+        statement = self._kept(("if absent", table.name), lambda: self.if_absent(table))
+        return connection.execute(statement, values).rowcount == 1
+
+    def insert_or_update(
+        self,
+        connection: sa.Connection,
+        table: sa.Table,
+        rows: Sequence[Mapping[str, object]],
+        *,
+        key: tuple[str, ...],
+    ) -> None:
+        """Insert `rows`, which have the same columns, or update what is not the key where it is taken."""
+
+        def build() -> sa.Insert:
+            dialect = sqlite if self._engine.dialect.name == "sqlite" else postgresql
+            statement = dialect.insert(table)
+            changed = {name: statement.excluded[name] for name in rows[0] if name not in key}
+            upsert: sa.Insert = statement.on_conflict_do_update(index_elements=key, set_=changed)
+            return upsert
+
+        connection.execute(self._kept(("or update", table.name, *rows[0]), build), list(rows))
+
+    def _kept(self, name: tuple[str, ...], build: Callable[[], sa.Insert]) -> sa.Insert:
+        """Return a statement, built once: building takes as long as executing."""
+        if name not in self._statements:
+            self._statements[name] = build()
+        return self._statements[name]
 
 
 def migrate(engine: sa.Engine) -> None:
     """Bring the schema to this software's version; safe when several processes start at once."""
-    config = AlembicConfig()
+    if _revision(engine) == NEWEST_REVISION:
+        return
+    # Takes as long to import as all else that a process starts with, and most starts find nothing to do.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
     config.set_main_option("script_location", str(Path(__file__).parents[1] / "migrations"))
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _revision(engine: sa.Engine) -> str | None:
+    """Return the revision of the schema; None of an empty database."""
+    with engine.connect() as connection:
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return None
+        revision: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    return revision

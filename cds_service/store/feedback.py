@@ -75,32 +75,10 @@ class Feedback:
         self, items: Sequence[CardFeedback], *, iss: str, tenant: str, received_at: datetime
     ) -> tuple[str, ...]:
         """Keep `items` once, joined to the assessment; return the cards that this client was never shown."""
-        unknown: list[str] = []
         with self._database.write() as connection:
-            for item in items:
-                shown = _last_shown(connection, item, iss, tenant)
-                if shown is None:
-                    unknown.append(item.card)
-                    continue
-                study_instance_uid, revision = shown
-                self._database.insert_if_absent(
-                    connection,
-                    _feedback,
-                    iss=iss,
-                    tenant=tenant,
-                    item_digest=item.item_digest,
-                    card=item.card,
-                    study_instance_uid=study_instance_uid,
-                    revision=revision,
-                    outcome=item.outcome,
-                    suggestions=json.dumps(item.suggestions),
-                    reason_system=item.reason_system,
-                    reason_code=item.reason_code,
-                    user_comment=item.user_comment,
-                    outcome_at=item.outcome_at,
-                    received_at=received_at,
-                )
-        return tuple(unknown)
+            return keep_feedback(
+                self._database, connection, items, iss=iss, tenant=tenant, received_at=received_at
+            )
 
     def of_card(self, card: str) -> tuple[JoinedFeedback, ...]:
         """Return the feedback on a card, the oldest first."""
@@ -142,6 +120,43 @@ class Feedback:
         )
 
 
+def keep_feedback(
+    database: Database,
+    connection: sa.Connection,
+    items: Sequence[CardFeedback],
+    *,
+    iss: str,
+    tenant: str,
+    received_at: datetime,
+) -> tuple[str, ...]:
+    """Keep `items` within a transaction; return the cards that this client was never shown."""
+    unknown: list[str] = []
+    for item in items:
+        shown = _last_shown(connection, item, iss, tenant)
+        if shown is None:
+            unknown.append(item.card)
+            continue
+        study_instance_uid, revision = shown
+        database.insert_if_absent(
+            connection,
+            _feedback,
+            iss=iss,
+            tenant=tenant,
+            item_digest=item.item_digest,
+            card=item.card,
+            study_instance_uid=study_instance_uid,
+            revision=revision,
+            outcome=item.outcome,
+            suggestions=json.dumps(item.suggestions),
+            reason_system=item.reason_system,
+            reason_code=item.reason_code,
+            user_comment=item.user_comment,
+            outcome_at=item.outcome_at,
+            received_at=received_at,
+        )
+    return tuple(unknown)
+
+
 def note_shown(database: Database, connection: sa.Connection, shown: ShownCards) -> None:
     """Note within a transaction that cards were shown, and when last."""
     key = {
@@ -150,13 +165,12 @@ def note_shown(database: Database, connection: sa.Connection, shown: ShownCards)
         "study_instance_uid": shown.study_instance_uid,
         "revision": shown.revision,
     }
-    for card in shown.cards:
-        if not database.insert_if_absent(connection, _shown, **key, card=card, shown_at=shown.shown_at):
-            connection.execute(
-                sa.update(_shown)
-                .where(*(_shown.c[name] == value for name, value in key.items()), _shown.c.card == card)
-                .values(shown_at=shown.shown_at)
-            )
+    database.insert_or_update(
+        connection,
+        _shown,
+        [{**key, "card": card, "shown_at": shown.shown_at} for card in shown.cards],
+        key=(*key, "card"),
+    )
 
 
 def _last_shown(

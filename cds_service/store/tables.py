@@ -113,6 +113,7 @@ workers = _table("workers", "executor_id", times=("heartbeat_at",))
 shown_cards = _table(
     "shown_cards", "iss", "tenant", "card", "study_instance_uid", "revision", times=("shown_at",)
 )
+card_viewers = _table("card_viewers", "iss", "tenant", "card", "viewer", times=("shown_at",))
 feedback = _table(
     "feedback",
     "iss",

@@ -19,7 +19,8 @@ import pytest
 
 from cds_service.build import Shared, build_shared
 from cds_service.config import load_config
-from dicom_listener.deliver import Peer, send
+from dicom_listener.calling import Peer
+from dicom_listener.deliver import send
 from dicom_listener.synthetic import SyntheticStudy, write_ct_series, write_rtstruct, write_segmentation
 from model.domain import derived_uid
 from model.training.phantom import phantom
@@ -212,7 +213,7 @@ class Installation:
                 process.wait(30)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait()
+                process.wait(60)
 
 
 @pytest.fixture

@@ -57,7 +57,9 @@ def test_what_an_older_version_began_is_begun_anew(
 
 @pytest.mark.peer("orthanc")
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("steps", [STEPS, ("send",)], ids=["assessing", "delivering"])
+@pytest.mark.parametrize(
+    "steps", [STEPS, ("send",), ("spread",)], ids=["assessing", "delivering", "looking again"]
+)
 def test_a_worker_killed_in_each_step_leaves_one_report_of_each_kind_and_loses_no_instance(
     installation: Callable, orthanc, phantom_study: Callable, send_all: Callable, tmp_path: Path, steps
 ) -> None:

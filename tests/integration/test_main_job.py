@@ -70,7 +70,9 @@ def reports_in(orthanc, folder: Path) -> dict[int, list[Path]]:
 
 
 def errors_of_dciodvfy(peer, path: Path) -> list[str]:
-    answer = subprocess.run([peer("dciodvfy"), str(path)], capture_output=True, text=True, check=False)
+    answer = subprocess.run(
+        [peer("dciodvfy"), str(path)], capture_output=True, text=True, check=False, timeout=100
+    )
     return [line for line in (answer.stdout + answer.stderr).splitlines() if line.startswith("Error")]
 
 
@@ -195,40 +197,32 @@ def with_values_that_libraries_warn_about(_number: int, ds: Any) -> None:
 
 
 @pytest.mark.peer("dcmtk")
-@pytest.mark.parametrize(
-    ("outline", "change", "reason"),
-    [
-        ("none", None, RejectionReason.NO_LESION),
-        ("SEG", without_frame_of_reference, RejectionReason.NO_FRAME_OF_REFERENCE),
-        ("SEG", with_other_pixel_spacing_in_one_slice, RejectionReason.MIXED_GEOMETRY),
-    ],
-)
 def test_a_rejected_study_ends_in_a_stored_reason_and_a_card_that_names_it(
-    installation: Callable,
-    peer,
-    dcmtk_environment,
-    phantom_study: Callable,
-    tmp_path: Path,
-    outline,
-    change,
-    reason,
+    installation: Callable, peer, dcmtk_environment, phantom_study: Callable, tmp_path: Path
 ) -> None:
     site = installation()
     site.start("serve")
-    folder = tmp_path / "study"
-    phantom_study(folder, SMALL, outline=outline)
-    if change:
-        change_all(folder, change)
+    expected = {
+        "0041": ("none", None, RejectionReason.NO_LESION),
+        "0042": ("SEG", without_frame_of_reference, RejectionReason.NO_FRAME_OF_REFERENCE),
+        "0043": ("SEG", with_other_pixel_spacing_in_one_slice, RejectionReason.MIXED_GEOMETRY),
+    }
+    for patient_id, (outline, change, _) in expected.items():
+        folder = tmp_path / patient_id
+        phantom_study(folder, derived_uid(patient_id), outline=outline, patient_id=patient_id)
+        if change:
+            change_all(folder, change)
 
-    send(peer, dcmtk_environment, site.dicom_port, folder)
-    (line,) = site.wait_for("study_rejected")
-    rejection = site.shared().store.assessments.outcome(SMALL)
-    text = card_text(site.web_port, "0042")
+        send(peer, dcmtk_environment, site.dicom_port, folder)
 
-    assert (line["reason"], line["explanation"]) == (reason.value, reason.explanation)
-    assert rejection.reason is reason
-    assert "not computed, because" in text
-    assert site.shared().store.outbox.reports(SMALL, 1) == ()
+    lines = site.wait_for("study_rejected", count=len(expected))
+    assert {(line["reason"], line["explanation"]) for line in lines} == {
+        (reason.value, reason.explanation) for _, _, reason in expected.values()
+    }
+    for patient_id, (_, _, reason) in expected.items():
+        assert site.shared().store.assessments.outcome(derived_uid(patient_id)).reason is reason
+        assert "not computed, because" in card_text(site.web_port, patient_id)
+        assert site.shared().store.outbox.reports(derived_uid(patient_id), 1) == ()
     assert not [each for each in site.log() if each["level"] == "error"]
 
 

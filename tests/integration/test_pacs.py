@@ -16,7 +16,8 @@ from cds_service.engines import create_engine
 from cds_service.pacs import build_pacs
 from cds_service.store import Store, migrate
 from dicom_listener.archive import Archive
-from dicom_listener.deliver import Peer, send
+from dicom_listener.calling import Peer
+from dicom_listener.deliver import send
 from dicom_listener.intake import Intake, IntakeLimits
 from dicom_listener.pacs import Budget, Wanted
 from model.domain import derived_uid

@@ -18,10 +18,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import DatabaseError
 
-from cds_service.audit import AuditEntry, AuditTrail
+from cds_service.auth import Client, Token, Unauthenticated
+from cds_service.calls import Call, call_records
 from cds_service.engines import create_engine
+from cds_service.logs import StudyRef
 from cds_service.store import DeliveryState, Store, WrittenReport, migrate
-from cds_service.store.feedback import CardFeedback, ShownCards
+from cds_service.store.feedback import CardFeedback
 from dicom_listener.instance import StoredInstance
 from model.domain import (
     Assessment,
@@ -56,6 +58,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[st
         check=True,
         capture_output=True,
         cwd="/",
+        timeout=100,
     )
     server = subprocess.Popen(
         [*as_user, binary / "postgres", "-D", folder / "data", "-p", str(port), "-k", folder],
@@ -65,11 +68,14 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[st
     try:
         for _ in range(100):
             ready = subprocess.run(
-                [binary / "pg_isready", "-h", "127.0.0.1", "-p", str(port)], capture_output=True, check=False
+                [binary / "pg_isready", "-h", "127.0.0.1", "-p", str(port)],
+                capture_output=True,
+                check=False,
+                timeout=100,
             )
             if ready.returncode == 0:
                 break
-            subprocess.run(["sleep", "0.1"], check=True)
+            subprocess.run(["sleep", "0.1"], check=True, timeout=100)
         yield f"postgresql://hcc@127.0.0.1:{port}/postgres"
     finally:
         # Through its own program: runuser passes no signal on.
@@ -78,6 +84,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[st
             check=True,
             capture_output=True,
             cwd="/",
+            timeout=100,
         )
         server.wait(20)
         shutil.rmtree(folder)
@@ -132,7 +139,7 @@ def test_revisions_of_a_study_are_published_one_after_the_other(postgres_url: st
         waited = first.is_alive()
         other.rollback()
     store.assessments.publish(outcomes[1], now=datetime.now(UTC))
-    first.join()
+    first.join(60)
     current = store.assessments.outcome(STUDY)
     store.close()
 
@@ -147,9 +154,10 @@ def test_the_audit_trail_is_one_chain_that_nobody_changes_and_feedback_is_kept(
     engine = create_engine(postgres_url, busy_timeout_s=1)
     migrate(engine)
     store = Store(engine, tmp_path)
-    trail = AuditTrail(store.audit, b"k" * 32)
+    records = call_records(store, StudyRef(b"k" * 32), software_version="0")
+    trail = records.trail
+    client = Client(iss="i", tenant="", identifier_systems=())
     now = datetime.now(UTC)
-    shown = ShownCards(iss="i", tenant="", cards=("c",), study_instance_uid=STUDY, revision=1, shown_at=now)
     item = CardFeedback(
         item_digest="d",
         card="c",
@@ -161,14 +169,19 @@ def test_the_audit_trail_is_one_chain_that_nobody_changes_and_feedback_is_kept(
         outcome_at=now,
     )
 
-    def append(number: int) -> None:
-        trail.append(
-            AuditEntry(at=now, endpoint="service", status=200, iss="i", tenant="", jti=str(number)),
-            shown=shown,
-        )
+    def append(number: int) -> bool:
+        token = Token(client=client, jti=str(number % 25), expires_at=now + timedelta(minutes=5))
+        call = Call(client=client, token=token, user="u", cards=[{"uuid": "c"}])
+        try:
+            records.append(
+                call, at=now, endpoint="service", status=200, answer=b"", repeat_after=timedelta(days=1)
+            )
+        except Unauthenticated:
+            return False
+        return True
 
     with ThreadPoolExecutor(5) as pool:
-        list(pool.map(append, range(50)))
+        answered = list(pool.map(append, range(50), timeout=60))
     unknown = [store.feedback.record([item], iss="i", tenant="", received_at=now) for _ in range(2)]
     report = trail.verify()
     with (
@@ -182,12 +195,17 @@ def test_the_audit_trail_is_one_chain_that_nobody_changes_and_feedback_is_kept(
     spoilt = trail.verify()
     (kept,) = store.feedback.of_card("c")
     counts = store.feedback.counts()
+    dealt_with = store.repeats.dealt_with(
+        ["c", "d"], iss="i", tenant="", viewer="u", since=now - timedelta(days=1)
+    )
     store.close()
 
-    assert (report.count, report.faults) == (50, ())
+    assert sum(answered) == 25, "each token once"
+    assert (report.count, report.faults) == (25, ())
+    assert dealt_with == {"c"}
     assert spoilt.faults == ("row 7 was changed",)
     assert unknown == [(), ()]
-    assert (kept.study_instance_uid, kept.revision) == (STUDY, 1)
+    assert (kept.study_instance_uid, kept.revision) == ("", 0)
     assert [(each.reason_code, each.count) for each in counts] == [("r", 1)]
 
 

@@ -155,8 +155,8 @@ def test_each_uncompressed_syntax_is_stored_as_it_came(
         ImplicitVRLittleEndian: tmp_path / "implicit.dcm",
         ExplicitVRBigEndian: tmp_path / "big.dcm",
     }
-    subprocess.run([peer("dcmconv"), "+ti", series[1], sent[ImplicitVRLittleEndian]], check=True)
-    subprocess.run([peer("dcmconv"), "+tb", series[2], sent[ExplicitVRBigEndian]], check=True)
+    subprocess.run([peer("dcmconv"), "+ti", series[1], sent[ImplicitVRLittleEndian]], check=True, timeout=100)
+    subprocess.run([peer("dcmconv"), "+tb", series[2], sent[ExplicitVRBigEndian]], check=True, timeout=100)
 
     for syntax, path in sent.items():
         assoc = associate(site.dicom_port, syntax)
@@ -504,7 +504,7 @@ def test_what_was_acknowledged_survives_the_listener_being_killed_between_two_in
         acknowledged.append(ds.SOPInstanceUID)
 
     listener.send_signal(signal.SIGKILL)
-    listener.wait()
+    listener.wait(60)
     assoc.abort()
     site.start("listen")
     assoc = associate(site.dicom_port)

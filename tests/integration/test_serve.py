@@ -31,6 +31,7 @@ def children(process: "subprocess.Popen[bytes]") -> dict[str, set[int]]:
         capture_output=True,
         text=True,
         check=True,
+        timeout=100,
     )
     found: dict[str, set[int]] = {}
     for words in (line.split() for line in listed.stdout.splitlines()):
@@ -84,7 +85,7 @@ def test_a_supervisor_that_is_killed_takes_its_processes_along(
     left = children(serve)
 
     serve.kill()
-    serve.wait()
+    serve.wait(60)
 
     wait_until(
         lambda: not [pid for pids in left.values() for pid in pids if is_alive(pid)],
@@ -100,7 +101,8 @@ def test_a_study_that_is_still_arriving_holds_up_no_other(
     site = installation(quiet_s=2.0)
     site.start("serve")
     site.wait_for("working")
-    voxels = np.random.default_rng(1).normal(60, 10, (100, 16, 16)).astype(np.float32)
+    # More than arrives while the other study is assessed, however slow the machine.
+    voxels = np.random.default_rng(1).normal(60, 10, (300, 16, 16)).astype(np.float32)
     geometry = Geometry(shape=voxels.shape, spacing_mm=(1.0, 1.0, 2.0), origin_mm=(0.0, 0.0, 0.0))
     slow = SyntheticStudy(
         study_instance_uid=derived_uid("slow"),
@@ -131,7 +133,7 @@ def test_a_study_that_is_still_arriving_holds_up_no_other(
     site.wait_for("study_assessed")
     state_of_the_slow = site.shared().store.assessments.outcome(derived_uid("slow"))
     enough.set()
-    arriving.join()
+    arriving.join(60)
     assoc.release()
 
     assert state_of_the_slow is None, "it was still arriving"

@@ -164,7 +164,7 @@ def test_threads_of_one_process_append_one_after_the_other(trail):
     for each in threads:
         each.start()
     for each in threads:
-        each.join()
+        each.join(60)
 
     report = trail.verify()
     assert (report.count, report.faults) == (24, ())
@@ -208,7 +208,7 @@ def test_a_trail_may_be_checked_while_others_append(trail, store):
         assert all(trail.verify().faults == () for _ in range(20))
     finally:
         stop.set()
-        writer.join()
+        writer.join(60)
 
 
 def test_an_entry_holds_only_what_is_known(trail, store):

@@ -6,7 +6,8 @@ from datetime import UTC, date, datetime
 import pytest
 
 from cds_service.config import IdentifierSystemConfig, IdentityConfig
-from cds_service.hooks import CardWriter, parse_request
+from cds_service.hook_request import parse_request
+from cds_service.hooks import CardWriter
 from fhir_gateway import synthetic
 from fhir_gateway.other_drugs import names_other_drugs_only
 from fhir_gateway.terminology import RXNORM, SNOMED
@@ -264,7 +265,8 @@ def test_the_pair_for_a_cancer_of_another_organ_is_no_warning():
     assert [card["indicator"] for card in written] == ["info"]
     assert written[0]["summary"].startswith("HCC is not recorded, another cancer is")
     assert "Bronchial carcinoma" in written[0]["detail"]
-    assert "Checked: nothing" in written[0]["detail"]
+    assert "carcinoma were not applied" in written[0]["detail"]
+    assert "To watch under treatment" not in written[0]["detail"]
 
 
 @pytest.mark.parametrize(

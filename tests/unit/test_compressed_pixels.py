@@ -47,7 +47,12 @@ def compress_with_pydicom(path, syntax, peer):
 
 
 def compress_with_dcmtk(path, *options, peer):
-    subprocess.run([peer("dcmcjpeg"), *options, "+un", str(path), str(path)], check=True, capture_output=True)
+    subprocess.run(
+        [peer("dcmcjpeg"), *options, "+un", str(path), str(path)],
+        check=True,
+        capture_output=True,
+        timeout=100,
+    )
 
 
 def compress_with_openjph(path, syntax, *options, peer):
@@ -57,7 +62,10 @@ def compress_with_openjph(path, syntax, *options, peer):
     header = f"P5 {stored.shape[1]} {stored.shape[0]} 4095\n".encode()
     picture.write_bytes(header + stored.astype(">u2").tobytes())
     subprocess.run(
-        [peer("ojph_compress"), "-i", picture, "-o", stream, *options], check=True, capture_output=True
+        [peer("ojph_compress"), "-i", picture, "-o", stream, *options],
+        check=True,
+        capture_output=True,
+        timeout=100,
     )
     dataset.PixelData = encapsulate([stream.read_bytes()])
     dataset["PixelData"].VR = "OB"

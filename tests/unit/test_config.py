@@ -81,7 +81,7 @@ def test_every_setting_is_described_and_stands_in_the_documentation(repository: 
 
 
 def test_numbers_carry_their_unit_in_the_name() -> None:
-    units = ("_per_minute", "_s", "_mm", "_mb", "_bytes", "_range")
+    units = ("_per_minute", "_s", "_days", "_mm", "_mb", "_bytes", "_range")
     counts = (
         "port",
         "maximum_associations",
@@ -92,6 +92,8 @@ def test_numbers_carry_their_unit_in_the_name() -> None:
         "minimum_slices",
         "maximum_fetch_instances",
         "priors",
+        "maximum_pages",
+        "perturbations",
     )
     for section in Config.model_fields.values():
         assert isinstance(section.annotation, type)

@@ -281,7 +281,7 @@ def test_reports_go_to_the_orthanc_of_the_compose_file(config, docker, services)
 
 def test_nobody_is_let_in_until_an_ehr_is_named_with_its_keys(config, docker) -> None:
     class NeverAsked:
-        def remember(self, *_token: object, **_when: object) -> bool:
+        def has(self, *_token: object) -> bool:
             raise AssertionError
 
     authenticator = Authenticator(config.web, NeverAsked(), report=lambda *_: None)

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydicom import dcmread, dcmwrite
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 from scipy import ndimage
 
 from cds_service.config import ImageConfig
@@ -20,8 +22,14 @@ from dicom_listener.measurement import measure_study
 from dicom_listener.series import instance_at
 from dicom_listener.synthetic import SyntheticStudy, write_ct_series, write_segmentation
 from model.domain import Geometry, Modality, Volume, derived_uid
-from model.extraction_settings import CT_SETTINGS, FULL_CT_SETTINGS, MR_SETTINGS
-from model.radiomics import extract
+from model.extraction_settings import (
+    CT_SETTINGS,
+    FULL_CT_SETTINGS,
+    MR_SETTINGS,
+    BiasCorrection,
+    Normalisation,
+)
+from model.radiomics import extract, part_needed
 from model.resampling import resample
 
 SHAPE, SPACING_MM = (64, 120, 120), (0.75, 0.75, 1.5)
@@ -148,3 +156,83 @@ def test_features_do_not_depend_on_the_number_of_threads(repository):
 
     assert values[0] == values[1]
     assert len(values[0]) == 1130
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        CT_SETTINGS,
+        MR_SETTINGS,
+        FULL_CT_SETTINGS,
+        replace(CT_SETTINGS, ring_mm=5.0),
+        replace(CT_SETTINGS, spacing_mm=None),
+        replace(CT_SETTINGS, spacing_mm=3.0),
+    ],
+)
+def test_features_need_no_voxel_beyond_the_part_that_is_said_to_be_needed(chosen):
+    volume, mask = study(chosen.modality, shape=(120, 200, 200))
+    liver = ndimage.binary_dilation(mask, iterations=12)
+    part = part_needed([mask], SPACING_MM, chosen, margin_mm=0.0)
+    assert part is not None
+    beside = np.full_like(volume.voxels, np.nan)
+    beside[part] = volume.voxels[part]
+
+    of_part, of_whole = (
+        extract(each, mask, chosen, liver=liver, minimum_voxels=20)
+        for each in (replace(volume, voxels=beside, part=part), volume)
+    )
+
+    assert part[0] != slice(0, 120)
+    assert of_part == of_whole
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        replace(MR_SETTINGS, normalisation_margin_mm=None, normalisation=Normalisation.FOREGROUND),
+        replace(MR_SETTINGS, bias_correction=BiasCorrection.N4),
+    ],
+)
+def test_what_looks_at_the_whole_image_needs_all_of_it(chosen):
+    volume, mask = study(Modality.MR)
+    window = (slice(10, 50), slice(10, 110), slice(10, 110))
+
+    assert part_needed([mask], SPACING_MM, chosen, margin_mm=0.0) is None
+    with pytest.raises(ValueError, match="not read"):
+        extract(replace(volume, part=window), mask, chosen)
+
+
+@pytest.mark.parametrize(
+    "syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]
+)
+def test_features_do_not_depend_on_how_the_data_set_is_encoded(tmp_path, syntax):
+    volume, mask = study(shape=(16, 60, 60))
+    slices = write_ct_series(
+        tmp_path,
+        volume,
+        study=SyntheticStudy(
+            study_instance_uid=derived_uid("independence"),
+            started_at=datetime(2026, 1, 2, tzinfo=UTC),
+            patient_id="P",
+        ),
+        series_instance_uid=derived_uid("independence", "ct"),
+    )
+    outline = write_segmentation(
+        tmp_path, slices, [mask], series_instance_uid=derived_uid("independence", "seg")
+    )
+    as_written = _features([*slices, outline])
+
+    for path in slices:
+        dataset = dcmread(path)
+        if syntax == ExplicitVRBigEndian:
+            dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").astype(">u2").tobytes()
+        dataset.file_meta.TransferSyntaxUID = syntax
+        dcmwrite(
+            path,
+            dataset,
+            implicit_vr=syntax.is_implicit_VR,
+            little_endian=syntax.is_little_endian,
+            force_encoding=True,
+        )
+
+    assert _features([*slices, outline]) == as_written

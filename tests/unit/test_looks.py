@@ -265,6 +265,31 @@ def test_after_the_longest_wait_the_policy_decides_and_says_how_much_arrived(
         assert last["incomplete"] == ("5 of 13 instances arrived" if policy == "reject" else "")
 
 
+def test_after_proceeding_a_late_image_makes_the_pacs_be_asked_again_and_the_rest_come(
+    completing, pacs, clock, store, arrive, files
+) -> None:
+    in_pacs(pacs, files)
+    pacs.gives = False
+    looks = completing(when_incomplete="proceed")
+    arrive(files[:5])
+    looks.look(STUDY, "a")
+    clock.forward(101)
+    proceeded = looks.look(STUDY, "a")
+    asked = len(pacs.fetches)
+
+    pacs.gives = True
+    arrive(files[5:6])
+    fetched = looks.look(STUDY, "b")
+    clock.forward(fetched["wait_s"])
+    whole = looks.look(STUDY, "b")
+
+    assert proceeded["revision"]["lacks"] == "5 of 13 instances arrived"
+    assert len(pacs.fetches) > asked
+    assert fetched["revision"] is None
+    assert len(store.received.instances(STUDY)) == len(files)
+    assert (whole["revision"]["revision"], whole["revision"]["lacks"]) == (2, "")
+
+
 def test_a_worker_that_is_killed_when_it_rejects_an_incomplete_study_rejects_it_all_the_same(
     completing, pacs, clock, arrive, files
 ) -> None:

@@ -289,3 +289,22 @@ def test_a_multi_frame_image_without_positions_is_rejected(study, limits, edit):
         select(study.instances, limits)
 
     assert caught.value.reason is RejectionReason.MIXED_GEOMETRY
+
+
+def test_structured_reports_of_a_received_segmentation_need_no_header_but_the_first(study, limits, tmp_path):
+    """600 slices are not read again for what the first says."""
+    study.add_segmentation()
+    measured = measured_of(study, limits)
+    instances = study.instances
+    archive = Archive(tmp_path / "archive")
+    archive.prepare()
+    first = measured.series.images[0].sop_instance_uid
+    for each in instances:
+        if each.sop_instance_uid != first:
+            each.path.unlink()
+
+    paths = write_reports(
+        archive, assessment_of(measured), instances, [], document=ReportSettings(), predecessor=None
+    )
+
+    assert set(paths) == {ReportKind.FINDINGS, ReportKind.RADIOMICS}

@@ -5,6 +5,8 @@ import os
 import threading
 import time
 from concurrent.futures import BrokenExecutor
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -25,8 +27,22 @@ def test_a_process_that_dies_is_replaced_and_its_neighbour_goes_on() -> None:
     with pytest.raises(BrokenExecutor):
         pool.run(os._exit, 1)
     died_first = not finished
-    thread.join()
+    thread.join(60)
 
     assert died_first
     assert finished == ["neighbour"]
     assert [pool.run(abs, -each) for each in (1, 2, 3)] == [1, 2, 3]
+
+
+def test_every_process_does_first_what_it_is_told_also_one_that_takes_a_dead_one_s_place(
+    tmp_path: Path,
+) -> None:
+    made = tmp_path / "first"
+    pool = MeasuringPool(1, first=partial(os.symlink, tmp_path, made))
+
+    assert pool.run(os.path.isdir, made)
+
+    made.unlink()
+    with pytest.raises(BrokenExecutor):
+        pool.run(os._exit, 1)
+    assert pool.run(os.path.isdir, made)

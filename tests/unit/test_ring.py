@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.domain import Geometry, Modality, RejectionReason, Volume
-from model.errors import RejectedStudy
+from model.domain import Geometry, Modality, Volume
 from model.extraction_settings import CT_SETTINGS
-from model.radiomics import extract
+from model.features import definition
+from model.radiomics import extract, names_of
 from model.ring import peritumoural_ring
 
 SHAPE = (44, 84, 84)
@@ -99,12 +99,27 @@ def test_the_ring_is_measured_by_settings_that_say_so():
     )
     name = "original_firstorder_Median"
 
-    ring = extract(volume, lesion, RING, names=[name], liver=liver)
+    both = extract(volume, lesion, RING, names=[name, f"ring-{name}"], liver=liver)
     itself = extract(volume, lesion, CT_SETTINGS, names=[name])
 
-    assert ring.value(name) == pytest.approx(100.0, abs=2.0)
-    assert itself.value(name) == pytest.approx(40.0, abs=2.0)
-    assert ring.settings_digest != itself.settings_digest
+    assert both.value(f"ring-{name}") == pytest.approx(100.0, abs=2.0)
+    assert both.value(name) == itself.value(name) == pytest.approx(40.0, abs=2.0)
+    assert both.settings_digest != itself.settings_digest
+
+
+def test_the_ring_is_named_as_what_it_is_and_has_neither_a_shape_nor_a_code_of_ibsi():
+    names = names_of(RING)
+    of_ring = [name for name in names if name.startswith("ring-")]
+
+    median = definition("ring-original_firstorder_Median", Modality.CT)
+
+    assert len(of_ring) == len(names_of(CT_SETTINGS)) - 14
+    assert not any("_shape_" in name for name in of_ring)
+    assert (median.ibsi_code, median.unit) == (None, "[hnsf'U]")
+    assert "ring around the lesion" in median.title
+    assert "not of the lesion" in median.note
+    with pytest.raises(KeyError):
+        definition("ring-original_shape_Sphericity", Modality.CT)
 
 
 def test_a_lesion_without_liver_around_it_has_no_ring():
@@ -114,12 +129,17 @@ def test_a_lesion_without_liver_around_it_has_no_ring():
         modality=Modality.CT,
     )
 
-    with pytest.raises(RejectedStudy) as rejection:
-        extract(volume, ball(9.0), RING, liver=ball(9.0))
-    with pytest.raises(ValueError, match="liver"):
-        extract(volume, ball(9.0), RING)
+    no_liver_around, no_liver, lesion_alone = (
+        extract(volume, ball(9.0), settings, names=names, liver=liver)
+        for settings, names, liver in (
+            (RING, names_of(RING), ball(9.0)),
+            (RING, names_of(RING), None),
+            (CT_SETTINGS, names_of(CT_SETTINGS), None),
+        )
+    )
 
-    assert rejection.value.reason is RejectionReason.LESION_TOO_SMALL
+    assert no_liver_around.names == no_liver.names == lesion_alone.names
+    assert no_liver.values == lesion_alone.values
 
 
 @pytest.mark.parametrize(("shape", "width_mm"), [((3, 3, 3), 5.0), (SHAPE, 0.0)])

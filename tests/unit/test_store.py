@@ -6,9 +6,12 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 from cds_service.engines import create_engine
 from cds_service.store import Recorded, Store, migrate
+from cds_service.store.database import NEWEST_REVISION
 from dicom_listener.instance import StoredInstance
 from model.domain import Patient, PatientKey, Rejection, RejectionReason, Study, derived_uid
 
@@ -224,3 +227,10 @@ def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
 
     assert Store(engine, tmp_path).received.instances(STUDY) == ()
     engine.dispose()
+
+
+def test_the_revision_that_a_start_takes_for_current_is_the_newest_migration(repository: Path) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(repository / "cds_service" / "migrations"))
+
+    assert ScriptDirectory.from_config(config).get_current_head() == NEWEST_REVISION

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stored pixels become Hounsfield units, whatever the syntax and the scaling of each slice."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydicom import dcmread, dcmwrite
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from dicom_listener.selection import select
+from dicom_listener.series import Plane, instance_at
 from dicom_listener.volume import AIR_HU, read_volume
 from model.domain import Geometry, Modality, RejectionReason
 from model.errors import RejectedStudy
@@ -151,3 +154,31 @@ def test_pixels_that_cannot_be_trusted_are_rejected(small, limits, edit, change,
         read_volume(series)
 
     assert caught.value.reason is reason
+
+
+def test_a_part_of_an_image_holds_the_same_values_and_takes_none_from_beside_it(small, limits):
+    series = select(small.instances, limits).series
+    part = (slice(3, 7), slice(2, 8), slice(0, 5))
+
+    volume = read_volume(series, part)
+
+    np.testing.assert_array_equal(volume.cut(part), VOXELS[part])
+    assert not np.delete(volume.voxels, range(3, 7), axis=0).any()
+    for window in ((slice(2, 7), *part[1:]), (*part[:2], slice(0, 6))):
+        with pytest.raises(ValueError, match="not read"):
+            volume.cut(window)
+
+
+def test_an_image_beside_the_part_must_be_readable_all_the_same(small, limits):
+    rewrite(small.images[9], lambda dataset, _: setattr(dataset, "Rows", dataset.Rows - 1))
+    rewrite(small.images[8], lambda dataset, _: setattr(dataset, "RescaleType", "US"))
+    series = replace(
+        select([*small.instances[:8], small.instances[-1]], replace(limits, minimum_slices=1)).series,
+        planes=tuple(Plane(instance=instance_at(each), frame_number=None) for each in small.images),
+        geometry=GEOMETRY,
+    )
+
+    with pytest.raises(RejectedStudy) as rejection:
+        read_volume(series, (slice(0, 2), slice(0, 2), slice(0, 2)))
+
+    assert rejection.value.reason is RejectionReason.HOUNSFIELD  # of the first that cannot be read

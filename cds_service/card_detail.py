@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `detail` of a card in Markdown: what stands against the regimen first, what is unknown next.
+
+A reader has ten seconds: a bold headline for each finding, its reason in a sentence or two, the sources of
+the rule behind a link, and what is met in one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import date
+from typing import Any
+
+from cds_service.markdown import bullets, escaped, link, table
+from cds_service.texts import Texts
+from model.eligibility.assess import Eligibility, Finding, Quoted, Truth
+from model.eligibility.criteria.liver import CHILD_PUGH_COMPUTABLE
+from model.eligibility.criterion import Criterion, Severity
+from model.eligibility.monitoring import MONITORING
+from model.eligibility.regimens import RegimenOrder
+from model.patient_facts import PatientFacts, Source
+from model.phrase import Phrase, phrase
+
+_QUOTE_MAX_LENGTH = 80
+"""Characters of what the record says of one diagnosis."""
+
+_NAME_MAX_LENGTH = 60
+_NAMES_SHOWN = 10
+"""Drugs that are not recognised: characters of each name, and how many."""
+
+_SOURCES_SHOWN = 6
+"""References behind one reason."""
+
+_DIGEST_SHOWN = 12
+"""Hexadecimal digits of a digest that a person can compare; the page of the rules has all."""
+
+_ASK = {
+    "ascites": phrase(
+        "state whether there is ascites: none, slight or controlled by diuretics, moderate to severe"
+    ),
+    "encephalopathy": phrase(
+        "state whether there is hepatic encephalopathy: none, grade 1 to 2, grade 3 to 4"
+    ),
+}
+
+_TITLES = {
+    Severity.CRITICAL: phrase("Stop and review"),
+    Severity.WARNING: phrase("Not met"),
+    Severity.INFO: phrase("Not met"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detail:
+    """What the parts of the details of one answer are written from."""
+
+    facts: PatientFacts
+    order: RegimenOrder | None
+    eligibility: Eligibility
+    rules_url: str
+    """Absolute URL of the page of the rule book, where `#R10` is the criterion R10."""
+    texts: Texts
+
+    def findings(self, findings: Sequence[Finding], severity: Severity) -> list[str]:
+        """Return what is not met, what is unknown and what is met, in that order and apart."""
+        say = self.texts.say
+        dates = dict(_dates(self.facts))
+        sections = []
+        if not_met := [self._reason(each, dates) for each in findings if each.truth is Truth.NOT_MET]:
+            sections.append(_section(say(_TITLES[severity]), bullets(not_met)))
+        unknown = [each for each in findings if each.truth is Truth.UNKNOWN]
+        if told := [self._reason(each, dates) for each in unknown if not _is_plainly_unknown(each)]:
+            sections.append(_section(say("Unknown"), bullets(told)))
+        if plain := [each.criterion for each in unknown if _is_plainly_unknown(each)]:
+            short = "; ".join(f"{each.identifier} {say(each.topic)}" for each in plain)
+            sections.append(_line(say("Nothing on record, which is no negative"), len(plain), short))
+        met = [each for each in findings if each.truth is Truth.MET]
+        if met:
+            # By its statement: a topic alone, such as ascites, would read as if there were some.
+            short = "; ".join(
+                f"{each.criterion.identifier} {self._statement(each.criterion)}{_newest(each, dates)}"
+                for each in met
+            )
+            sections.append(_line(say("Met"), len(met), short))
+            # A criterion may be met and something still stand beside it, as other cancers do.
+            if remarks := [self._reason(each, dates) for each in met if _has_remark(each)]:
+                sections.append(bullets(remarks))
+        return sections
+
+    def _reason(self, finding: Finding, dates: Mapping[str, date]) -> str:
+        say = self.texts.say
+        criterion = finding.criterion
+        headline = say(finding.headline)
+        reason = "".join(
+            escaped(part.text, _QUOTE_MAX_LENGTH) if isinstance(part, Quoted) else say(part)
+            for part in finding.reason
+        ).strip()
+        parts = [f"**{_capitalised(headline)}.**"]
+        # What the headline has said is not said again, and that nothing is on record needs no sentence.
+        if reason.lower().startswith(headline.lower()):
+            reason = _capitalised(reason[len(headline) :].lstrip(":. "))
+        if reason and not finding.silent:
+            parts.append(reason)
+        if finding.sources:
+            parts.append(say("From {sources}.", sources=_listed_sources(finding.sources, dates)))
+        if finding.truth is Truth.UNKNOWN and (ask := self._ask(criterion)):
+            parts.append(say("To do: {ask}.", ask=ask))
+        return " ".join([*parts, self._evidence(finding)])
+
+    def _evidence(self, finding: Finding) -> str:
+        """Return the rule with its limit and first source; the others are behind the link."""
+        criterion, say = finding.criterion, self.texts.say
+        first, *others = criterion.citations
+        sources = say(first.text) + (f", +{len(others)}" if others else "")
+        rule = link(criterion.identifier, f"{self.rules_url}#{criterion.identifier}")
+        # Where something is unknown, its limit decides nothing yet.
+        statement = f" {self._statement(criterion)}" if finding.truth is not Truth.UNKNOWN else ""
+        return f"*{rule}{statement} ({say(criterion.strength.value)}: {sources})*"
+
+    def _statement(self, criterion: Criterion) -> str:
+        limits: dict[str, object] = {each.name: each.words for each in criterion.thresholds}
+        return self.texts.say(Phrase(criterion.wording, limits))
+
+    def _ask(self, criterion: Criterion) -> str:
+        """Return what to do to know it; for the liver score, what would make it one number."""
+        say = self.texts.say
+        if criterion.identifier != CHILD_PUGH_COMPUTABLE.identifier:
+            return say(criterion.ask)
+        asks = []
+        for part in self.eligibility.child_pugh.open_parts:
+            if part.note:
+                asks.append(f"{say(part.name)}: {escaped(say(part.note))}")
+            elif part.name in _ASK:
+                asks.append(say(_ASK[part.name]))
+            else:
+                asks.append(say("order {name}", name=say(part.name)))
+        return "; ".join(asks)
+
+    def inputs(self) -> str:
+        """Return the table of what the liver score was computed from, with dates and sources."""
+        say, facts, score = self.texts.say, self.facts, self.eligibility.child_pugh
+        known: dict[str, tuple[str, Source]] = {
+            lab.analyte.value: (str(lab.quantity), lab.source) for lab in facts.labs
+        }
+        for name, sign in (("ascites", facts.ascites), ("encephalopathy", facts.encephalopathy)):
+            if sign is not None:
+                known[name] = (say(sign.grade.value), sign.source)
+        rows = []
+        for part in score.parts:
+            low, high = part.points
+            value, source = known.get(part.name, (say("unknown"), None))
+            remarks = [say(part.note)] if part.note else []
+            if part.borderline:
+                remarks.append(say("borderline: {why}", why=say(part.borderline)))
+            rows.append(
+                [
+                    say(part.name),
+                    "; ".join(escaped(each) for each in (value, *remarks)),
+                    source.on.isoformat() if source and source.on else "–",
+                    f"{low}" if low == high else say("{low} to {high}", low=low, high=high),
+                    source_text(source) if source else "–",
+                ]
+            )
+        lines = [f"**{say(score.words)}**"]
+        if score.inr_confounded:
+            lines.append(say("INR is confounded by an anticoagulant."))
+        if facts.cholestatic:
+            lines.append(
+                say(
+                    "Bilirubin is scored with the cut points for cholestatic disease ({source}).",
+                    source=source_text(facts.cholestatic),
+                )
+            )
+        header = [say(each) for each in _HEADER]
+        lines.append(table(header, rows))
+        return "\n\n".join(lines)
+
+    def beside(self) -> list[str]:
+        """Return what is given or ordered beside the regimen, or may be.
+
+        It stands on every card, as no criterion judges it.
+        """
+        if self.order is None:
+            return []
+        say = self.texts.say
+        items = [
+            say(
+                "also on the medication list: {drug} ({source})",
+                drug=each.drug,
+                source=_with_date(each.source),
+            )
+            for each in self.facts.drugs
+            if each.drug in self.order.also_taken
+        ]
+        if self.order.incomplete:
+            items.append(say("an order could not be read or names a drug that is not known"))
+        return [_section(say("Beside the regimen"), bullets(items))] if items else []
+
+    def left_out(self) -> list[str]:
+        """Return what the record holds and was not used, and why."""
+        say, facts = self.texts.say, self.facts
+        items = [
+            f"{escaped(say(each.name))}: {escaped(say(each.reason))} ({_with_date(each.source)})"
+            for each in facts.unused
+        ]
+        items += [say(each) for each in facts.gaps]
+        items += self._unrecognised(facts.unrecognised_drugs)
+        return [_section(say("Not used"), bullets(items))] if items else []
+
+    def _unrecognised(self, names: Sequence[str]) -> list[str]:
+        # No kind of drug is then certainly not taken.
+        if not names:
+            return []
+        shown = "; ".join(escaped(name, _NAME_MAX_LENGTH) for name in names[:_NAMES_SHOWN])
+        told = self.texts.say("medication list, not recognised: {names}", names=shown)
+        more = len(names) - _NAMES_SHOWN
+        return [told + (self.texts.say("; and {number} more", number=more) if more > 0 else "")]
+
+    def monitoring(self) -> str:
+        """Return what is to be watched under the regimen that is ordered; nothing is judged by it."""
+        scopes = self.order.regimen.scopes if self.order is not None else frozenset()
+        lines = [self.texts.say(each.text) for each in MONITORING if each.scope in scopes]
+        return _section(self.texts.say("To watch under treatment"), bullets(lines))
+
+    def alternatives(self) -> str:
+        """Return what guidelines name beside it, in no order of preference (ASCO 2024, 1.1 and 1.2)."""
+        return self.texts.say(
+            "Also supported by guidelines in this setting (ASCO 2024, Child-Pugh A and ECOG 0 to 1): "
+            "first line atezolizumab + bevacizumab or durvalumab + tremelimumab; where these are "
+            "contraindicated sorafenib, lenvatinib or durvalumab alone. No order of preference is meant."
+        )
+
+    def scope(self, *, whole: bool) -> str:
+        """Return what was not checked, so that nobody reads silence as an all-clear; `whole` on one card."""
+        say, book = self.texts.say, self.eligibility.book
+        areas = ", ".join(say(each) for each in self.eligibility.not_checked)
+        more = say("each rule with its sources")
+        return " ".join(
+            [
+                say("**Not checked by this version:** {areas}.", areas=areas)
+                if whole
+                else say(
+                    "**Not everything is checked by this version;** the page of the rules lists what is not."
+                ),
+                say(
+                    "Rules {version} ({digest}), not signed off by clinicians: {link}.",
+                    version=book.version,
+                    digest=book.digest[:_DIGEST_SHOWN],
+                    link=link(more, self.rules_url),
+                ),
+                say("The software does not select, order or exclude treatment."),
+            ]
+        )
+
+
+_HEADER = (
+    phrase("Input"),
+    phrase("Value"),
+    phrase("Date"),
+    phrase("Points"),
+    phrase("Source"),
+)
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _section(title: str, text: str) -> str:
+    return f"**{title}**\n\n{text}"
+
+
+def _line(title: str, number: int, text: str) -> str:
+    return f"**{title}** ({number}): {text}"
+
+
+def _is_plainly_unknown(finding: Finding) -> bool:
+    """Whether there is nothing to tell but that the record is silent, and it only informs."""
+    return finding.silent and finding.severity is Severity.INFO
+
+
+def _newest(finding: Finding, dates: Mapping[str, date]) -> str:
+    known = [dates[source] for source in finding.sources if source in dates]
+    return f" ({max(known).isoformat()})" if known else ""
+
+
+def _has_remark(finding: Finding) -> bool:
+    return len(finding.reason) > 1
+
+
+def source_text(source: Source) -> str:
+    """Return a reference with the status of its entry; both come from outside."""
+    return escaped(f"{source.reference} ({source.status})" if source.status else source.reference)
+
+
+def _with_date(source: Source) -> str:
+    return source_text(source) + (f", {source.on.isoformat()}" if source.on else "")
+
+
+def _listed_sources(references: Sequence[str], dates: Mapping[str, date]) -> str:
+    """Return `references`, those of one day together with the day once."""
+    shown = list(dict.fromkeys(references))[:_SOURCES_SHOWN]
+    by_day: dict[date | None, list[str]] = {}
+    for each in shown:
+        by_day.setdefault(dates.get(each), []).append(escaped(each))
+    more = len(set(references)) - len(shown)
+    listed = [
+        f"{', '.join(each)} ({day.isoformat()})" if day else ", ".join(each) for day, each in by_day.items()
+    ]
+    return ", ".join(listed) + (f", +{more}" if more > 0 else "")
+
+
+def _dates(facts: Any) -> Iterator[tuple[str, date]]:
+    """Yield reference and day of every source in `facts`, wherever it stands."""
+    if isinstance(facts, Source):
+        if facts.on is not None:
+            yield facts.reference, facts.on
+    elif is_dataclass(facts):
+        for each in fields(facts):
+            yield from _dates(getattr(facts, each.name))
+    elif isinstance(facts, tuple):
+        for each in facts:
+            yield from _dates(each)

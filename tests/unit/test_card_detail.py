@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The detail of a card: read in ten seconds, nothing said twice, nothing that reads as its opposite."""
+
+import importlib.util
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from model.eligibility.assess import assess
+from model.eligibility.criterion import RULES_VERSION
+from model.eligibility.finding import Finding, Quoted, Truth
+from model.eligibility.rulebook import RULE_BOOK, ThresholdChange, site_rule_book
+
+_SPEC = importlib.util.spec_from_file_location(
+    "card_example", Path(__file__).parents[1] / "data" / "card_example.py"
+)
+example = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(example)
+
+RULES = f"https://cds.example/about?rules={RULES_VERSION}"
+
+
+def finding(identifier, truth, headline="a headline", reason=("A reason.",), **more):
+    criterion = RULE_BOOK.criterion(identifier)
+    return Finding(criterion=criterion, truth=truth, headline=headline, reason=reason, **more)
+
+
+def details(*findings):
+    """Return the details of the cards on `findings` alone."""
+    made = example.decision(example.SETTLED)
+    eligibility = replace(made.eligibility, findings=findings)
+    return [card["detail"] for card in example.cards(replace(made, eligibility=eligibility))]
+
+
+def test_a_finding_is_a_bold_headline_its_reason_its_entries_and_one_source_behind_a_link():
+    detail, _info = details(
+        finding(
+            "R28",
+            Truth.NOT_MET,
+            "platelets low",
+            ("Too few.",),
+            sources=("Observation/inr", "Observation/he"),
+        )
+    )
+
+    line = next(each for each in detail.splitlines() if each.startswith("- "))
+    assert line.startswith(
+        "- **Platelets low.** Too few. From Observation/inr, Observation/he (2026-11-20). "
+        f"*[R28](<{RULES}#R28>) {RULE_BOOK.criterion('R28').statement} (randomised trial: "
+    )
+
+
+def test_what_is_said_by_the_headline_is_not_said_again():
+    detail, _info = details(
+        finding("R28", Truth.NOT_MET, "score B", ("Score B.",)),
+        finding("R29", Truth.NOT_MET, "score B", ("Score B: this would decide it.",)),
+    )
+
+    assert "**Score B.** *[R28]" in detail
+    assert "**Score B.** This would decide it. *[R29]" in detail
+
+
+def test_the_first_letter_of_a_reason_is_left_as_it_is():
+    detail, _info = details(finding("R28", Truth.NOT_MET, "a grade", ("mALBI grade 2b.",)))
+
+    assert "**A grade.** mALBI grade 2b." in detail
+
+
+def test_what_is_unknown_comes_with_what_to_do_and_without_a_limit_that_decides_nothing_yet():
+    detail, _info = details(finding("R61", Truth.UNKNOWN, "no record of body weight"))
+
+    assert "**No record of body weight.** A reason. To do: record the body weight. *[R61]" in detail
+    assert RULE_BOOK.criterion("R61").statement not in detail
+
+
+def test_silence_that_only_informs_is_one_line_of_topics():
+    (detail,) = details(
+        *(finding(each, Truth.UNKNOWN, silent=True) for each in ("R12", "R40")),
+        finding("R17", Truth.UNKNOWN, "dose of aspirin not known"),
+    )
+
+    topics = "; ".join(f"{each} {RULE_BOOK.criterion(each).topic}" for each in ("R12", "R40"))
+    assert f"**Nothing on record, which is no negative** (2): {topics}\n" in detail
+    assert "- **Dose of aspirin not known.**" in detail, "what is not silence is told in full"
+
+
+def test_what_is_met_is_one_line_of_statements_with_days():
+    (detail,) = details(
+        finding("R51", Truth.MET, sources=("Observation/ascites",)), finding("R16", Truth.MET)
+    )
+
+    ascites, anticoagulant = (RULE_BOOK.criterion(each).statement for each in ("R51", "R16"))
+    assert f"**Met** (2): R51 {ascites} (2026-11-20); R16 {anticoagulant}\n" in detail
+
+
+def test_words_of_the_record_beside_what_is_met_are_shown_escaped():
+    reason = ("Recorded.", Quoted(text="<b>*x*</b>"))
+
+    (detail,) = details(finding("R01", Truth.MET, "HCC", reason))
+
+    assert r"- **HCC.** Recorded.&lt;b&gt;\*x\*&lt;/b&gt;" in detail
+
+
+def test_many_entries_are_counted_and_not_all_listed():
+    sources = tuple(f"Condition/{number}" for number in range(9))
+
+    detail, _info = details(finding("R28", Truth.NOT_MET, sources=sources))
+
+    assert "Condition/5, +3." in detail
+    assert "Condition/6" not in detail
+
+
+def test_ten_findings_stay_short():
+    patient = replace(
+        example.facts(albumin=2.7, ascites=None), serology=(), dipstick=None, encephalopathy=None
+    )
+
+    warning, _info = example.written(patient)
+
+    assert len(re.findall(r"^- \*\*", warning["detail"], re.MULTILINE)) >= 5
+    assert len(warning["detail"]) < 4000
+
+
+def test_what_is_to_be_watched_is_that_of_the_regimen_ordered():
+    bevacizumab = example.written(example.SETTLED)[-1]["detail"]
+    without = example.written(example.SETTLED, order=example.STRIDE)[-1]["detail"]
+
+    assert "urine protein before each dose" in bevacizumab
+    assert "urine protein before each dose" not in without
+    assert "To watch under treatment" in without
+    assert "No order of preference is meant" in without
+
+
+@pytest.mark.parametrize("launch", ["", "https://smart.example/launch"])
+def test_links_lead_to_the_rules_and_where_configured_to_an_app_that_is_told_nothing_of_the_patient(launch):
+    (card,) = example.written(example.SETTLED, patient_id="SECRET-1", smart_launch_url=launch)
+
+    rules, *smart = card["links"]
+
+    assert rules == {"label": "What is checked, and on which grounds", "url": RULES, "type": "absolute"}
+    assert [each["url"] for each in smart] == ([launch] if launch else [])
+    for each in smart:
+        assert each["type"] == "smart"
+        assert json.loads(each["appContext"]) == {"card": card["uuid"], "rules": RULES_VERSION}
+
+
+def test_limits_of_the_site_stand_in_the_statement_and_change_the_digest():
+    book = site_rule_book(RULE_BOOK, thresholds=[ThresholdChange(criterion="R10", value=90.0)])
+    made = example.decision(example.SETTLED)
+    eligibility = assess(example.SETTLED, example.WHOLE, today=example.TODAY, book=book)
+
+    detail = example.cards(replace(made, eligibility=eligibility))[-1]["detail"]
+
+    assert f"R10 {book.criterion('R10').statement} (2026-11-20)" in detail
+    assert "90 days" in book.criterion("R10").statement
+    assert book.digest[:12] in detail

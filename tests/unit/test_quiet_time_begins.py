@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quiet time is started when a study begins to arrive, and when nobody sends it any more; not in between."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pydicom import dcmread
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pynetdicom import AE
+
+from dicom_listener.access import Access
+from dicom_listener.archive import Archive
+from dicom_listener.commitment import CommitmentHandlers, CommitmentServices
+from dicom_listener.instance import Recorded
+from dicom_listener.intake import Intake, IntakeLimits
+from dicom_listener.scp import ScpSettings, StorageScp
+
+
+def _nothing(*_: Any, **__: Any) -> None: ...
+
+
+_SILENT = SimpleNamespace(info=_nothing, warning=_nothing, error=_nothing)
+
+
+@pytest.fixture
+def touched() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def associate(tmp_path: Path, touched: list[str]) -> Iterator[Callable[[], Any]]:
+    """Return a function that opens an association with a listener."""
+    archive = Archive(tmp_path / "archive")
+    limits = IntakeLimits(minimum_free_disk_mb=0, maximum_object_bytes=10_000_000, other_sop_classes=True)
+    services = CommitmentServices(
+        asked=lambda _: True, result_for=_nothing, told=_nothing, answered=lambda _: True
+    )
+    scp = StorageScp(
+        ScpSettings(
+            host="127.0.0.1",
+            port=0,
+            access=Access(ae_title="HCC_CDS", peers=()),
+            tls=None,
+            maximum_associations=8,
+            maximum_pdu_size_bytes=16_384,
+            network_timeout_s=10,
+        ),
+        archive,
+        Intake(archive, limits, record=lambda _: Recorded.NEW, log=_SILENT),
+        touched=touched.append,
+        commitment=CommitmentHandlers(services, log=_SILENT),
+        log=_SILENT,
+    )
+    scp.start()
+
+    def open_one() -> Any:
+        ae = AE(ae_title="TEST")
+        ae.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
+        assoc = ae.associate("127.0.0.1", scp.port, ae_title="HCC_CDS")
+        assert assoc.is_established
+        return assoc
+
+    yield open_one
+    scp.stop(grace_s=5)
+
+
+def wait_for(touched: list[str], count: int) -> list[str]:
+    deadline = time.monotonic() + 10
+    while len(touched) < count and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    return list(touched)
+
+
+def test_a_study_that_several_associations_bring_begins_once_and_ends_once(
+    study: Any, associate: Callable[[], Any], touched: list[str]
+) -> None:
+    images = [dcmread(path) for path in study.images]
+    first, second = associate(), associate()
+
+    for number, image in enumerate(images):
+        assert (first, second)[number % 2].send_c_store(image).Status == 0x0000
+    begun = wait_for(touched, 1)
+    first.release()
+    between = wait_for(touched, 1)
+    second.release()
+    ended = wait_for(touched, 2)
+
+    assert begun == between == [study.uid]
+    assert ended == [study.uid] * 2
+
+
+def test_a_study_that_is_broken_off_has_ended(
+    study: Any, associate: Callable[[], Any], touched: list[str]
+) -> None:
+    assoc = associate()
+
+    assoc.send_c_store(dcmread(study.images[0]))
+    assoc.abort()
+
+    assert wait_for(touched, 2) == [study.uid] * 2
