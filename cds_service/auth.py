@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,6 +20,8 @@ from cds_service.jwks import FetchedKeys, FileKeys, Freshness, KeySource, fittin
 from cds_service.outbound import Fetching, fetch
 from model.errors import ConfigError
 
+_MAX_TIME_S = 2**53
+"""Far beyond every date, and what a float holds to the second."""
 _MAX_LIFETIME = timedelta(hours=1)
 """The specification asks for short lives (five minutes); a jti must be remembered as long."""
 
@@ -223,9 +224,10 @@ class Authenticator:
         jti = claims["jti"]
         if not isinstance(jti, str) or not 0 < len(jti) <= _MAX_JTI_LENGTH or not jti.isprintable():
             raise Unauthenticated("jti", issuer.iss)
-        # Python's JSON reads NaN, which is smaller and larger than nothing; `True` is a number to it as well.
+        # Python's JSON reads NaN, which is smaller and larger than nothing, and whole numbers that no float
+        # holds; `True` is a number to it as well.
         if not all(
-            type(claims[name]) in (int, float) and math.isfinite(claims[name]) for name in ("exp", "iat")
+            type(claims[name]) in (int, float) and abs(claims[name]) < _MAX_TIME_S for name in ("exp", "iat")
         ):
             raise Unauthenticated("claims", issuer.iss)
         if claims["exp"] - claims["iat"] > _MAX_LIFETIME.total_seconds() or claims["exp"] <= claims["iat"]:

@@ -79,6 +79,35 @@ def cards(decision: Decision) -> list[Card]:
     return [*written, writer.card(Severity.INFO, rest, has_inputs=not grave, follows=bool(grave))]
 
 
+def untold_order_card(patient_id: str, *, about_url: str, texts: Texts) -> Card:
+    """Return the card on an order that may be of the regimen, and whose drug nobody here can tell."""
+    links = CardLinks(about_url=about_url)
+    card: Card = {
+        "summary": texts.say("HCC is on record, and an order could not be read or its drug told"),
+        "indicator": Severity.WARNING.value,
+        "detail": texts.say(
+            "An order of a drug could not be read, or it names its drug neither in words nor by a code that "
+            "is known here. If it is immunotherapy or an anti-angiogenic drug, no criterion was asked."
+        ),
+        "source": _source(links, texts),
+        "overrideReasons": override_reasons(Severity.WARNING, texts),
+    }
+    card = {"uuid": stable_uuid(patient_id, card), **card}
+    return card | {"links": links.of(card["uuid"], texts)}
+
+
+def _source(links: CardLinks, texts: Texts) -> dict[str, Any]:
+    return {
+        "label": texts.say("HCC-CDS, rules {version}", version=RULES_VERSION),
+        "url": links.about_url,
+        "topic": {
+            "system": CODE_SYSTEM,
+            "code": "hcc-immunotherapy",
+            "display": texts.say("Immunotherapy of hepatocellular carcinoma"),
+        },
+    }
+
+
 def _has_nothing_to_say(decision: Decision) -> bool:
     order, facts = decision.order, decision.facts
     return (
@@ -131,15 +160,7 @@ class _Writer:
             "summary": _Summary(decision).of(findings, follows=follows),
             "indicator": severity.value,
             "detail": "\n\n".join(self._parts(severity, findings, has_inputs=has_inputs)),
-            "source": {
-                "label": texts.say("HCC-CDS, rules {version}", version=RULES_VERSION),
-                "url": self._links.about_url,
-                "topic": {
-                    "system": CODE_SYSTEM,
-                    "code": "hcc-immunotherapy",
-                    "display": texts.say("Immunotherapy of hepatocellular carcinoma"),
-                },
-            },
+            "source": _source(self._links, texts),
         }
         suggestions = self._suggestions(severity, findings)
         if suggestions:
@@ -197,6 +218,7 @@ class _Summary:
     def __init__(self, decision: Decision) -> None:
         self._order = decision.order
         self._texts = decision.texts
+        self._beside = decision.eligibility.beside
 
     def of(self, findings: Sequence[Finding], *, follows: bool) -> str:
         """Return the summary for `findings`, whole headlines as far as they fit."""
@@ -205,7 +227,10 @@ class _Summary:
         closing = f" – {regimen[0].upper()}{regimen[1:]}"
         grave = [f for f in findings if f.severity is not Severity.INFO]
         if not_met := [f for f in grave if f.truth is Truth.NOT_MET]:
-            return self._fitting(self._opening(not_met), not_met, closing)
+            # What is as grave and only in doubt is counted, so that the line does not seem to be all.
+            doubtful = sum(f.truth is Truth.UNKNOWN for f in grave)
+            more = say("; {number} more cannot be assessed", number=doubtful) if doubtful else ""
+            return self._fitting(self._opening(not_met), not_met, f"{more}{closing}")
         if unknown := [f for f in grave if f.truth is Truth.UNKNOWN]:
             return self._fitting(say("Cannot be assessed: "), unknown, closing)
         not_judged = [f for f in findings if f.criterion.identifier in _NOT_JUDGED]
@@ -221,6 +246,10 @@ class _Summary:
 
     def _no_exclusion(self, findings: Sequence[Finding]) -> str:
         # Never "eligible": and who reads one line only is told how much of it rests on silence.
+        if self._beside:
+            return self._texts.say(
+                "Not checked: {areas}", areas=", ".join(map(self._texts.say, self._beside))
+            )
         unknown = sum(finding.truth is Truth.UNKNOWN for finding in findings)
         if not unknown:
             return self._texts.say("No exclusion found in available data")

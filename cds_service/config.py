@@ -178,6 +178,11 @@ class AssessConfig(_Section):
     quiet_s: Seconds = Field(30.0, description="A study is complete when nothing arrived for this long.")
     poll_s: Seconds = Field(0.5, description="How often the worker looks for due studies.")
     processes: int = Field(1, ge=1, description="Studies measured at once, each in a process of its own.")
+    rehearse: bool = Field(
+        True,
+        description="Whether a measuring process takes a phantom through its work before the first study, "
+        "which then need not wait for libraries to load.",
+    )
     perturbations: int = Field(
         0,
         ge=0,

@@ -30,6 +30,7 @@ from dicom_listener.commitment import CommitmentResult, ResultHandler, request_c
 from dicom_listener.deliver import SendResult, send
 from dicom_listener.tls import client_context
 from dicom_listener.web_delivery import WebPeer, send_web
+from fhir_gateway.backend_results import SUPERSEDED
 from model.domain import derived_uid
 from model.errors import PeerRefused, PeerUnavailable
 
@@ -115,6 +116,9 @@ class Delivery:
                 self._put_aside(each, owner, "destination not configured")
             elif not _is_what_passed(each):
                 self._put_aside(each, owner, "not the file that passed the gate")
+            elif node is None and self._store.outbox.is_superseded(each.report, destination):
+                # A withdrawal that found nothing to withdraw leaves no trace on the server.
+                self._put_aside(each, owner, SUPERSEDED)
             else:
                 good.append(each)
         if not good:
@@ -271,8 +275,16 @@ class Delivery:
         self, study_instance_uid: str, revision: int, destination: str, state: DeliveryState, owner: str
     ) -> list[Claimed]:
         now = self._now()
+        # One answer for each report; a FHIR server: a turn, a token, and three for all requests.
+        count = len(self._store.outbox.reports(study_instance_uid, revision))
         claimed = self._store.outbox.claim(
-            study_instance_uid, revision, destination, state, owner=owner, now=now, until=now + self._lease(4)
+            study_instance_uid,
+            revision,
+            destination,
+            state,
+            owner=owner,
+            now=now,
+            until=now + self._lease(count + 5),
         )
         left = []
         for each in claimed:

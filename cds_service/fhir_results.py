@@ -42,7 +42,7 @@ _AT_ONCE = 4
 """Results that one server gets at a time: after it was down, there may be hundreds."""
 
 _EXCHANGES = 3
-"""An errand is leased for four times the time of one answer, and something for reading files. It waits for
+"""An errand is leased for several times the time of one answer, and something for reading files. It waits for
 its turn for one of them at most; in the other three all its requests must have been answered."""
 
 
@@ -161,7 +161,7 @@ class _Connection:
         self._turns = threading.BoundedSemaphore(_AT_ONCE)
         self._token: Token = NoToken()
         if settings.token_url:
-            self._token = BackendToken(_client(settings), self._exchange(None))
+            self._token = BackendToken(_client(settings), self._exchange(None), wait_s=timeout_s)
 
     @contextmanager
     def server(self) -> Iterator[FhirServer]:

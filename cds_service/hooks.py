@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from cds_service.cards import Card, Decision, cards
+from cds_service.cards import Card, Decision, cards, untold_order_card
 from cds_service.config import IdentityConfig
 from cds_service.dispatch import dispatched
 from cds_service.fetching import CallersRecord, Completed
@@ -44,7 +44,7 @@ _ON_RECORD = frozenset(
 )
 """Whoever looks at this patient may have to decide on HCC; a mere suspicion is no reason to speak up."""
 
-_SUSPECTED = _ON_RECORD | {DiagnosisStatus.UNCONFIRMED}
+_SUSPECTED = _ON_RECORD | {DiagnosisStatus.UNCONFIRMED, DiagnosisStatus.INACTIVE}
 """One drug of a pair is given for other diseases as well, so it needs at least this."""
 
 
@@ -134,7 +134,8 @@ class CardWriter:
         record = record or CallersRecord()
         whose = Whose(patient_id=context.patient_id, fhir_base=request.fhir_server)
         ordered = _ordered(request, whose, record)
-        if request.hook is not Hook.PATIENT_VIEW and recognise(ordered.drugs) is None:
+        is_order = request.hook is not Hook.PATIENT_VIEW
+        if is_order and recognise(ordered.drugs) is None and not ordered.untold:
             return []
         completed = record.complete(request.prefetch or {}, patient_id=context.patient_id)
         if completed.asked and self.fetched is not None:
@@ -154,6 +155,10 @@ class CardWriter:
             completed,
         )
         order = _regimen_order(ordered, facts, now.date())
+        if is_order and order is None:
+            if facts.hcc.status not in _SUSPECTED:
+                return []
+            return [untold_order_card(context.patient_id, about_url=self.about_url, texts=self.texts)]
         if not _concerns(facts, order):
             return []
         eligibility = assess(facts, order, today=now.date(), book=self.book)
@@ -234,6 +239,7 @@ def _regimen_order(ordered: OrderedDrugs, facts: PatientFacts, today: date) -> R
         status_in_doubt=ordered.status_in_doubt,
         incomplete=ordered.incomplete,
         also_taken=taken_beside(order.regimen, facts.drugs),
+        drafted=ordered.drugs - order.ordered,
     )
 
 

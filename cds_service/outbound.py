@@ -225,9 +225,11 @@ class _Guard(httpcore.NetworkBackend):
         if not addresses or not all(may_call(each, self._networks) for each in addresses):
             raise PeerRefused("the address is not public and not on the list")
         *others, last = addresses
-        for address in others:
-            with suppress(httpcore.ConnectError):
-                return self._connected(str(address), port, timeout, local_address, socket_options)
+        for tried, address in enumerate(others):
+            # Its share of the time: one that does not answer must leave some for the next.
+            share_s = _left(self._limit.deadline, timeout) / (len(addresses) - tried)
+            with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
+                return self._connected(str(address), port, share_s, local_address, socket_options)
         return self._connected(str(last), port, timeout, local_address, socket_options)
 
     def _connected(

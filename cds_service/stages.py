@@ -147,8 +147,11 @@ class Stages:
                 "report_not_conformant",
                 study_ref=self._study_ref(opened.study_instance_uid),
                 revision=opened.revision,
-                error=str(error),
+                # What its text quotes may come from the images.
+                error=type(error).__name__,
             )
+            # The record must not go on with what an older revision said.
+            self._report_to_records(assessment, (), self._predecessor(opened))
             return
         self._store.outbox.record_reports(
             reports,

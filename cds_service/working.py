@@ -35,7 +35,7 @@ def run_worker(
     shared = build_shared(config, "work")
     shared.archive.prepare()
     bundle = load_configured_bundle(config)
-    pool = MeasuringPool(config.assess.processes, first=rehearse)
+    pool = MeasuringPool(config.assess.processes, first=rehearse if config.assess.rehearse else None)
     worker = Worker(
         settings=config.assess,
         name=WorkerName(config.site.data_dir / "workers"),

@@ -23,7 +23,7 @@ from model.domain import ModelStatus, NotComputedReason, RejectionReason
 from model.eligibility.criteria.catalogue import CRITERIA
 from model.eligibility.criterion import SHOWN_UNITS, Strength
 from model.eligibility.monitoring import MONITORING
-from model.eligibility.regimens import NOT_CHECKED
+from model.eligibility.regimens import NOT_CHECKED, NOT_CHECKED_OF_OTHERS
 from model.patient_facts import (
     Analyte,
     DiagnosisStatus,
@@ -81,7 +81,7 @@ def _from_tables() -> Iterator[str]:
     for enumeration in _ENUMERATIONS:
         yield from (each.value for each in enumeration)
     yield from (each.explanation for each in (*RejectionReason, *NotComputedReason))
-    yield from (*NOT_CHECKED, *SHOWN_UNITS.values(), "ascites", "encephalopathy")
+    yield from (*NOT_CHECKED, *NOT_CHECKED_OF_OTHERS, *SHOWN_UNITS.values(), "ascites", "encephalopathy")
     yield from (each.text for each in MONITORING)
     for criterion in CRITERIA:
         yield from (criterion.wording, criterion.topic, criterion.ask)

@@ -135,6 +135,26 @@ class Outbox:
                 & _deliveries.c.due_at.is_not(None),
             )
 
+    def is_superseded(self, report: WrittenReport, destination: str) -> bool:
+        """Whether a newer revision's report of that kind was let go to `destination`."""
+        with self._database.read() as connection:
+            return (
+                connection.execute(
+                    sa.select(_reports.c.sop_instance_uid)
+                    .join(_deliveries, _deliveries.c.sop_instance_uid == _reports.c.sop_instance_uid)
+                    .where(_reports.c.study_instance_uid == report.study_instance_uid)
+                    .where(_reports.c.revision > report.revision)
+                    .where(_reports.c.kind == report.kind)
+                    .where(_deliveries.c.destination == destination)
+                    .where(
+                        _deliveries.c.due_at.is_not(None)
+                        | (_deliveries.c.state != DeliveryState.PENDING.value)
+                    )
+                    .limit(1)
+                ).first()
+                is not None
+            )
+
     def due(self, *, now: datetime, most: int) -> tuple[Errand, ...]:
         """Return what is due, the longest waiting first."""
         with self._database.read() as connection:

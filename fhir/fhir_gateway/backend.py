@@ -20,6 +20,8 @@ _MAY_PASS = frozenset((401, 403, 408, 409, 412, 425, 429))
 """Besides 5xx. A token or a permission may be renewed; at 409 and 412 another wrote at the same time."""
 _NEVER = frozenset((501, 505))
 _UNAUTHORIZED = 401
+_STRICT = {"Prefer": "handling=strict"}
+"""A parameter that is not known is an error, not left out (FHIR R4 3.1.1.2); not every server heeds it."""
 
 
 class Token(Protocol):
@@ -91,7 +93,7 @@ class FhirServer:
         query = urlencode({**parameters, "_count": str(_PAGE)})
         url = f"{self._base_url}/{resource_type}?{query}"
         for _ in range(_MOST_PAGES):
-            bundle = _object(self._ask("GET", url))
+            bundle = _object(self._ask("GET", url, headers=_STRICT))
             yield from _matches(bundle, resource_type)
             following = _next(bundle)
             if not following:
@@ -113,7 +115,7 @@ class FhirServer:
             "POST",
             f"{self._base_url}/{resource_type}/_search",
             content=urlencode({**parameters, "_count": str(_PAGE)}).encode(),
-            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            headers={"Content-Type": "application/x-www-form-urlencoded", **_STRICT},
         )
         bundle = _object(answer)
         if _next(bundle):
@@ -122,14 +124,19 @@ class FhirServer:
 
     def create_unless(self, resource: Element, condition: Mapping[str, str]) -> Stored:
         """Create `resource` unless one matches `condition`; return it, or that one (FHIR R4 3.1.0.8.1)."""
-        return self._write(
+        stored = self._write(
             "POST", resource["resourceType"], resource, {"If-None-Exist": urlencode(condition)}
         )
+        if "identifier" in condition and "identifier" in resource:
+            _check_identifier(stored, resource["identifier"][0])
+        return stored
 
     def put_by_identifier(self, resource: Element, identifier: Element) -> Stored:
         """Make `resource` the one that has `identifier`, whether there is one or not (FHIR R4 3.1.0.4.3)."""
         query = urlencode({"identifier": token_of(identifier)})
-        return self._write("PUT", f"{resource['resourceType']}?{query}", resource, {})
+        stored = self._write("PUT", f"{resource['resourceType']}?{query}", resource, {})
+        _check_identifier(stored, identifier)
+        return stored
 
     def replace(self, stored: Stored, resource: Element) -> Stored:
         """Replace what is stored, unless somebody has changed it since it was read (FHIR R4 3.1.0.5)."""
@@ -155,6 +162,8 @@ class FhirServer:
             if not answer.location:
                 raise PeerUnavailable("the answer names no resource")
             said = _object(self._ask("GET", self._current(answer.location)))
+            if said.get("resourceType") != resource["resourceType"] or not said.get("id"):
+                raise PeerUnavailable("the answer names no resource")
         return Stored(resource=said, created=created)
 
     def _current(self, location: str) -> str:
@@ -172,10 +181,11 @@ class FhirServer:
     def _ask(
         self, method: str, url: str, *, content: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> HttpAnswer:
-        answer = self._ask_once(method, url, content, headers or {})
-        if answer.status == _UNAUTHORIZED:
+        token = self._token.get()
+        answer = self._ask_once(method, url, content, headers or {}, token)
+        if answer.status == _UNAUTHORIZED and token:
             # A token may be withdrawn before it ends: one new one is worth asking for.
-            answer = self._ask_once(method, url, content, headers or {})
+            answer = self._ask_once(method, url, content, headers or {}, self._token.get())
         if 200 <= answer.status < 300:
             return answer
         # What the body says may name the patient.
@@ -183,8 +193,9 @@ class FhirServer:
             raise PeerUnavailable(f"HTTP {answer.status}")
         raise PeerRefused(f"HTTP {answer.status}")
 
-    def _ask_once(self, method: str, url: str, content: bytes, headers: Mapping[str, str]) -> HttpAnswer:
-        token = self._token.get()
+    def _ask_once(
+        self, method: str, url: str, content: bytes, headers: Mapping[str, str], token: str
+    ) -> HttpAnswer:
         sent = {"Accept": _FHIR_JSON, **headers}
         if token:
             sent["Authorization"] = f"Bearer {token}"
@@ -197,6 +208,16 @@ class FhirServer:
 def token_of(identifier: Element) -> str:
     """Return an identifier as the value of a token parameter (FHIR R4 3.1.1.5.10)."""
     return "|".join(_escaped(identifier[part]) for part in ("system", "value"))
+
+
+def _check_identifier(stored: Stored, identifier: Element) -> None:
+    listed = stored.resource.get("identifier")
+    if not any(
+        isinstance(each, dict) and all(each.get(part) == identifier[part] for part in ("system", "value"))
+        for each in (listed if isinstance(listed, list) else ())
+    ):
+        # A server that does not know the parameter takes whatever it has for a match.
+        raise PeerRefused("the answer is another resource")
 
 
 def _escaped(text: str) -> str:

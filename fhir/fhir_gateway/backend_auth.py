@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 import uuid
@@ -92,14 +93,22 @@ class BackendToken:
     ----------
     now
         Seconds since 1970.
+    wait_s
+        How long one thread waits for the token that another one fetches.
     """
 
     def __init__(
-        self, client: BackendClient, exchange: Exchange, *, now: Callable[[], float] = time.time
+        self,
+        client: BackendClient,
+        exchange: Exchange,
+        *,
+        now: Callable[[], float] = time.time,
+        wait_s: float = 30.0,
     ) -> None:
         self._client = client
         self._exchange = exchange
         self._now = now
+        self._wait_s = wait_s
         self._fetching = threading.Lock()
         self._token = ""
         self._ends_at = 0.0
@@ -114,16 +123,20 @@ class BackendToken:
         PeerUnavailable
             It does not answer, or cannot now.
         """
-        with self._fetching:
+        if not self._fetching.acquire(timeout=self._wait_s):
+            raise PeerUnavailable("token: no answer in time")
+        try:
             if not self._token or self._now() >= self._ends_at - _SPARE_S:
                 self._fetch()
             return self._token
+        finally:
+            self._fetching.release()
 
     def forget(self, token: str) -> None:
         """Use `token` no more: the server did not accept it."""
-        with self._fetching:
-            if self._token == token:
-                self._token = ""
+        # Without the lock, which may be held for as long as a fetch takes: at worst one more is fetched.
+        if self._token == token:
+            self._token = ""
 
     def _fetch(self) -> None:
         self._token = ""
@@ -149,8 +162,11 @@ class BackendToken:
             said = json.loads(answer.content)
             token, kind = said["access_token"], said["token_type"]
             life_s = float(said.get("expires_in", _DEFAULT_LIFE_S))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
             raise PeerUnavailable("token: no token answer") from None
+        # Python's JSON reads NaN, and a token that ends at no time would be kept for ever.
+        if not (math.isfinite(life_s) and life_s > 0):
+            raise PeerUnavailable("token: no token answer")
         if not isinstance(token, str) or not _is_header_value(token) or str(kind).lower() != "bearer":
             raise PeerRefused("token: no bearer token")
         self._token = token

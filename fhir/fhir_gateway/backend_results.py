@@ -45,25 +45,23 @@ def write_result(server: FhirServer, document: ResultDocument, systems: tuple[st
         The server cannot take it now.
     """
     keys = document.keys
-    whole_study = {"identifier": token_of(terms.uid_identifier(keys.study))}
-    patient = find_patient(server, document.patient, systems)
-    reports = [
-        each
-        for each in server.search("DiagnosticReport", whole_study)
-        if each.resource.get("status") != "entered-in-error"
-    ]
+    whole_study = terms.uid_identifier(keys.study)
+    # Those that were withdrawn are among them: a study that comes back to a patient revives its report.
+    reports = _of_study(server, "DiagnosticReport", whole_study)
     newest = max(reports, key=_revision, default=None)
     if newest is not None and _revision(newest) > document.revision:
         _mark_others(server, whole_study, keep=_assessment(newest))
         raise PeerRefused(SUPERSEDED)
-    if document.replaces_only and not reports:
+    if document.replaces_only and all(each.resource.get("status") == "entered-in-error" for each in reports):
+        _mark_others(server, whole_study, keep=terms.assessment_identifier(keys.assessment))
         return
     own = _own(reports, document.report)
-    if own is not None and not _is_of(server, own, patient):
-        raise PeerRefused("identity: the result there is another's")
-    names: dict[str, str | None] = {PATIENT: patient.reference}
-    if "reference" in document.study:
-        names[document.study["reference"]] = _imaging_study(server, document.study, patient)
+    try:
+        names = _whose(server, document, own, systems)
+    except (PeerRefused, PeerUnavailable):
+        # Whosever it is, what older revisions said of it no longer holds.
+        _mark_others(server, whole_study, keep=terms.assessment_identifier(keys.assessment))
+        raise
     for each in document.shared:
         created = server.create_unless(
             with_references(each.resource, names), {"identifier": token_of(each.identifier)}
@@ -83,6 +81,25 @@ def write_result(server: FhirServer, document: ResultDocument, systems: tuple[st
     _mark_others(server, whole_study, keep=terms.assessment_identifier(keys.assessment))
 
 
+def _whose(
+    server: FhirServer, document: ResultDocument, own: Stored | None, systems: tuple[str, ...]
+) -> dict[str, str | None]:
+    """Return what the names of the patient and of the ImagingStudy stand for."""
+    patient = find_patient(server, document.patient, systems)
+    if own is not None and not _is_of(server, own, patient):
+        raise PeerRefused("identity: the result there is another's")
+    names: dict[str, str | None] = {PATIENT: patient.reference}
+    if "reference" in document.study:
+        names[document.study["reference"]] = _imaging_study(server, document.study, patient)
+    return names
+
+
+def _of_study(server: FhirServer, resource_type: str, whole_study: Element) -> list[Stored]:
+    """Return what has the identifier of the study; a server that ignores the parameter adds others."""
+    found = server.search(resource_type, {"identifier": token_of(whole_study)})
+    return [each for each in found if whole_study in _identifiers(each)]
+
+
 def _own(reports: list[Stored], report: Named) -> Stored | None:
     own = [each for each in reports if report.identifier in _identifiers(each)]
     if len(own) > 1:
@@ -92,7 +109,12 @@ def _own(reports: list[Stored], report: Named) -> Stored | None:
 
 def _imaging_study(server: FhirServer, study: Element, patient: Stored) -> str | None:
     """Return the reference of the ImagingStudy; None where the server has none."""
-    found = server.search_without_url("ImagingStudy", {"identifier": token_of(study["identifier"])})
+    uid = study["identifier"]
+    found = [
+        each
+        for each in server.search_without_url("ImagingStudy", {"identifier": token_of(uid)})
+        if {"system": uid["system"], "value": uid["value"]} in _identifiers(each)
+    ]
     if any(not _is_of(server, each, patient) for each in found):
         raise PeerRefused("identity: the imaging study there is another patient's")
     return found[0].reference if len(found) == 1 else None
@@ -108,11 +130,11 @@ def _write_report(server: FhirServer, report: Named, own: Stored | None, names: 
     return stored.reference
 
 
-def _mark_others(server: FhirServer, whole_study: dict[str, str], *, keep: Element) -> None:
+def _mark_others(server: FhirServer, whole_study: Element, *, keep: Element) -> None:
     """Mark what is of the study and not of the revision that is identified by `keep`."""
     for resource_type, status in _WITHDRAWN.items():
         # Read to the end first: what is changed may move between pages.
-        for each in list(server.search(resource_type, whole_study)):
+        for each in _of_study(server, resource_type, whole_study):
             if keep not in _identifiers(each) and each.resource.get("status") != status:
                 server.replace(each, each.resource | {"status": status})
 

@@ -21,6 +21,8 @@ _NOT_TAKEN = frozenset({"on-hold", "cancelled", "completed", "entered-in-error",
 _BY_DOSE_AND_ROUTE = frozenset({DrugRole.CORTICOSTEROID, DrugRole.IMMUNOSUPPRESSANT, DrugRole.ANTIPLATELET})
 """Of these every order counts: two strengths are taken together, and an ointment hides no capsule."""
 _BEING_ORDERED = frozenset({"draft", "active", "on-hold", "unknown"})
+_NAMING = ("id", "medicationCodeableConcept", "medicationReference")
+"""The elements of a MedicationRequest that tell which drug it is on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,8 @@ class OrderedDrugs:
     """A drug of a regimen is in an order without a status."""
     incomplete: bool = False
     """An order could not be read or names a drug that we do not know."""
+    untold: bool = False
+    """An order that may be the patient's names its drug by no words and no code that we know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +165,8 @@ def ordered_drugs(
     draft_orders
         `draftOrders` of the hook's context, JSON as parsed.
     selections
-        `selections` of order-select: none of the drugs counts unless one of them is among these.
+        `selections` of order-select: none of the drugs counts unless one of them is among these. Where they
+        match no entry at all, every entry counts: nobody may take silence for an answer.
 
     Raises
     ------
@@ -170,28 +175,26 @@ def ordered_drugs(
     """
     if not isinstance(draft_orders, Mapping) or draft_orders.get("resourceType") != "Bundle":
         raise UnreadableResource("draftOrders is no Bundle")
-    entries = draft_orders.get("entry")
-    resources = (
-        [e.get("resource") for e in entries if isinstance(e, Mapping)] if isinstance(entries, list) else []
-    )
+    listed = draft_orders.get("entry")
+    entries = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
     included = medications_in(draft_orders)
-    selected = None if selections is None else frozenset(selections)
+    selected = _selected(entries, selections)
     found: set[Drug] = set()
     own: set[Drug] = set()
-    begun = incomplete = status_in_doubt = False
-    for resource in resources:
+    begun = incomplete = status_in_doubt = untold = False
+    for index, entry in enumerate(entries):
+        resource = entry.get("resource")
         if not isinstance(resource, Mapping):
             incomplete = True
             continue
         if resource.get("resourceType") != "MedicationRequest":
             continue
-        has_status = resource.get("status") is not None
-        try:
-            request = parse(resource if has_status else {**resource, "status": "draft"})
-        except UnreadableResource:
-            incomplete = True
+        request, is_whole = _read_order(resource)
+        has_status, belonging = _has_status(resource), whose.owns_raw(resource)
+        incomplete |= not is_whole
+        if request is None:
+            untold |= belonging is not Belonging.FOREIGN and index in selected
             continue
-        belonging = whose.owns(request)
         if request.doNotPerform or request.status not in _BEING_ORDERED or belonging is Belonging.FOREIGN:
             continue
         named = named_drugs(request, {**included, **contained_in(resource)}, whose.fhir_base)
@@ -201,16 +204,68 @@ def ordered_drugs(
         found |= named.drugs
         if belonging is Belonging.OWN:
             own |= named.drugs
-        if selected is None or reference_to(request, "MedicationRequest") in selected:
+        if index in selected:
             begun |= of_regimens
+            untold |= not (named.is_told or named.drugs or named.words)
     if not begun:
-        return OrderedDrugs(drugs=frozenset())
+        return OrderedDrugs(drugs=frozenset(), incomplete=incomplete, untold=untold)
     return OrderedDrugs(
         drugs=frozenset(found),
         subject_in_doubt=any(drug.role in OF_REGIMENS for drug in found - own),
         status_in_doubt=status_in_doubt,
         incomplete=incomplete,
+        untold=untold,
     )
+
+
+def _selected(entries: list[Mapping[str, Any]], selections: Iterable[str] | None) -> frozenset[int]:
+    """Return the places in `entries` that `selections` mean: by reference, by id or by `fullUrl`."""
+    every = frozenset(range(len(entries)))
+    if selections is None:
+        return every
+    wanted = {form for each in selections for form in (each, "/".join(each.split("/")[-2:]))}
+    found = frozenset(
+        index for index, entry in enumerate(entries) if not wanted.isdisjoint(_references_to(entry))
+    )
+    return found if found or not wanted else every
+
+
+def _references_to(entry: Mapping[str, Any]) -> set[str]:
+    resource = entry.get("resource")
+    kind, identifier = (
+        (resource.get("resourceType"), resource.get("id")) if isinstance(resource, Mapping) else (None, None)
+    )
+    by_id = {identifier, f"{kind}/{identifier}"} if isinstance(identifier, str) and identifier else set()
+    return by_id | ({url} if isinstance(url := entry.get("fullUrl"), str) else set())
+
+
+def _has_status(resource: Mapping[str, Any]) -> bool:
+    status = resource.get("status")
+    return isinstance(status, str) and status in _BEING_ORDERED | _NOT_TAKEN
+
+
+def _read_order(resource: Mapping[str, Any]) -> tuple[Any, bool]:
+    """Return the MedicationRequest, and whether it could be read as a whole.
+
+    Of one that cannot, what names its drug is kept; None where not even that can be read.
+    """
+    has_status = _has_status(resource)
+    try:
+        return parse(resource if has_status else {**resource, "status": "draft"}), True
+    except UnreadableResource:
+        pass
+    kept = {name: resource[name] for name in _NAMING if resource.get(name) is not None}
+    rest = {
+        "resourceType": "MedicationRequest",
+        "status": resource["status"] if has_status else "draft",
+        "intent": "order",
+        "subject": {"display": "not read"},
+        "doNotPerform": resource.get("doNotPerform") is True,
+    }
+    try:
+        return parse({**rest, **kept}), False
+    except UnreadableResource:
+        return None, False
 
 
 def _order(source: Source) -> tuple[date, str]:

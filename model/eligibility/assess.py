@@ -11,10 +11,10 @@ from model.eligibility.finding import Finding, Quoted, Truth, listed
 from model.eligibility.judging import bleeding, general, immune, liver, order, regimen, vascular, viral
 from model.eligibility.judging.case import Case, Judges
 from model.eligibility.judging.order import is_elsewhere
-from model.eligibility.regimens import NOT_CHECKED, RegimenOrder
+from model.eligibility.regimens import NOT_CHECKED, NOT_CHECKED_OF_OTHERS, RegimenOrder
 from model.eligibility.rulebook import RULE_BOOK, RuleBook
 from model.eligibility.scores import ChildPugh, child_pugh
-from model.patient_facts import Analyte, DrugRole, PatientFacts
+from model.patient_facts import Analyte, Drug, DrugRole, PatientFacts
 
 __all__ = ["Eligibility", "Finding", "Quoted", "Truth", "assess", "is_elsewhere", "liver_function"]
 
@@ -35,6 +35,9 @@ _NOT_JUDGED_HERE = frozenset({"R70", "R71", "D05"})
 _OF_THE_ORDER = frozenset({"D01", "D03", "D04", "R60"})
 """Asked also where the order is for another disease."""
 
+_OF_THE_DRUG = frozenset({"R30", "R40", "R42", "R43", "R48"})
+"""Told of a checkpoint inhibitor in any disease; but not that nothing is on record."""
+
 _WITHOUT_AN_ORDER = frozenset({Scope.ALL, Scope.CHECKPOINT})
 """Asked of a decision to come: what holds for any checkpoint inhibitor."""
 
@@ -47,6 +50,8 @@ class Eligibility:
     child_pugh: ChildPugh
     book: RuleBook = RULE_BOOK
     """With the changes of the site."""
+    beside: tuple[str, ...] = ()
+    """What of this very regimen is not looked at, in words."""
 
     def of(self, truth: Truth) -> tuple[Finding, ...]:
         """The findings of that truth, in the order of the criteria."""
@@ -65,7 +70,11 @@ class Eligibility:
     @property
     def not_checked(self) -> tuple[str, ...]:
         """What this version does not look at, in words, and what the site switched off."""
-        return (*NOT_CHECKED, *(f"{each.topic} ({each.identifier})" for each, _ in self.book.off))
+        return (
+            *NOT_CHECKED,
+            *self.beside,
+            *(f"{each.topic} ({each.identifier})" for each, _ in self.book.off),
+        )
 
 
 def assess(
@@ -90,19 +99,43 @@ def assess(
     scopes = _WITHOUT_AN_ORDER if order is None else order.regimen.scopes
     asked = [each for each in book.criteria if each.scope in scopes]
     if order is not None and is_elsewhere(facts):
-        asked = [each for each in asked if each.identifier in _OF_THE_ORDER]
+        asked = [each for each in asked if each.identifier in _OF_THE_ORDER | _OF_THE_DRUG]
     findings = [
         finding
         for criterion in asked
         if criterion.identifier not in _NOT_JUDGED_HERE
         and (finding := _JUDGES[criterion.identifier](case, criterion)) is not None
     ]
+    if order is not None and is_elsewhere(facts):
+        findings = [
+            each for each in findings if each.criterion.identifier not in _OF_THE_DRUG or _stands_out(each)
+        ]
+    if any(each.criterion.identifier == "R22" and each.truth is Truth.NOT_MET for each in findings):
+        # That it was measured is no comfort beside what was measured.
+        findings = [
+            each for each in findings if each.criterion.identifier != "R21" or each.truth is not Truth.MET
+        ]
     off = [(each, reason) for each, reason in book.off if each.scope in scopes]
     if off and not (order is not None and is_elsewhere(facts)):
         findings.append(_switched_off(book.criterion("D05"), off))
     return Eligibility(
-        findings=tuple(_with_site_limits(each) for each in findings), child_pugh=score, book=book
+        findings=tuple(_with_site_limits(each) for each in findings),
+        child_pugh=score,
+        book=book,
+        beside=_not_checked_of(order),
     )
+
+
+def _stands_out(finding: Finding) -> bool:
+    """Whether something on record speaks against it, or may."""
+    return finding.truth is not Truth.MET and not finding.silent
+
+
+def _not_checked_of(order: RegimenOrder | None) -> tuple[str, ...]:
+    if order is None or Drug.BEVACIZUMAB in order.regimen.drugs:
+        return ()
+    thwarts_vessels = any(drug.role is DrugRole.ANTI_ANGIOGENIC for drug in order.regimen.drugs)
+    return NOT_CHECKED_OF_OTHERS if thwarts_vessels else ()
 
 
 def _switched_off(criterion: Criterion, off: list[tuple[Criterion, str]]) -> Finding:

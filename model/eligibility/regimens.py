@@ -37,6 +37,9 @@ NOT_CHECKED = (
 )
 """Said in every card, so that nobody reads our silence as an all-clear."""
 
+NOT_CHECKED_OF_OTHERS = ("varices and bleeding under this regimen",)
+"""Said besides of anti-angiogenic drugs other than bevacizumab, whose criteria on bleeding are not here."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegimenOrder:
@@ -55,6 +58,8 @@ class RegimenOrder:
     """What is being ordered beside it could not be read or told as a whole."""
     also_taken: frozenset[Drug] = frozenset()
     """Other checkpoint inhibitors and anti-angiogenic drugs that are active on the medication list."""
+    drafted: frozenset[Drug] = frozenset()
+    """Drugs of other kinds in this order: not taken yet, and perhaps soon."""
 
     @property
     def is_whole(self) -> bool:

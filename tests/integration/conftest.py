@@ -240,6 +240,7 @@ port = {dicom_port}
 quiet_s = {quiet_s}
 poll_s = 0.1
 reconcile_s = 1.0
+rehearse = false
 [deliver]
 first_delay_s = 0.5
 poll_s = 0.2

@@ -435,6 +435,21 @@ def test_an_older_revision_that_comes_late_changes_nothing(medplum: Medplum, off
     assert {each["status"] for each in medplum.all("Observation")} <= {"preliminary", "entered-in-error"}
 
 
+def test_a_result_that_comes_after_its_withdrawal_is_not_written(medplum: Medplum, office: Office) -> None:
+    medplum.patient()
+    medplum.fail({"method": "PUT", "path": "Observation"})
+    office.write(RESEARCH)
+    office.work()
+    office.write(rejection(2), predecessor=RESEARCH)
+    office.work()
+
+    office.wait(60)
+
+    assert (office.state(1), office.state(2)) == (PUT_ASIDE, DELIVERED)
+    assert office.reasons("report_put_aside") == ["superseded: a newer revision is there"]
+    assert medplum.all("DiagnosticReport") == []
+
+
 def test_of_two_revisions_that_are_written_at_once_the_newer_one_stands(medplum: Medplum) -> None:
     medplum.patient()
     document = {each: result_document(again(each), preliminary=True) for each in (1, 2, 3)}

@@ -98,7 +98,7 @@ def test_a_supervisor_that_is_killed_takes_its_processes_along(
 def test_a_study_that_is_still_arriving_holds_up_no_other(
     installation: Callable, phantom_study: Callable, send_all: Callable, tmp_path: Path
 ) -> None:
-    site = installation(quiet_s=2.0)
+    site = installation(quiet_s=5.0)
     site.start("serve")
     site.wait_for("working")
     # More than arrives while the other study is assessed, however slow the machine.

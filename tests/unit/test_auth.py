@@ -147,6 +147,8 @@ REFUSED = {
     "no jti": (lambda: token(jti=None), "claims"),
     "jti too long": (lambda: token(jti="j" * 300), "jti"),
     "exp not a number": (lambda: token(exp=float("nan")), "claims"),
+    "exp too large for a float": (lambda: token(exp=10**400), "claims"),
+    "iat too small for a float": (lambda: token(iat=-(10**400)), "claims"),
     "jti no text": (lambda: token(jti=7), "claims"),
     "crit": (critical, "malformed"),
     "tenant of nobody": (lambda: token(iss="https://other.example", tenant="x"), "issuer"),

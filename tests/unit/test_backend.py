@@ -2,6 +2,7 @@
 """Access tokens by signed assertion, and a FHIR server that answers well, badly or elsewhere."""
 
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -145,6 +146,11 @@ def test_a_token_that_was_refused_is_forgotten_unless_there_is_a_newer_one() -> 
         (said([]), PeerUnavailable),
         (said({"token_type": "bearer"}), PeerUnavailable),
         (token_answer(expires_in="soon"), PeerUnavailable),
+        (token_answer(expires_in=float("nan")), PeerUnavailable),
+        (token_answer(expires_in=float("inf")), PeerUnavailable),
+        (token_answer(expires_in=10**400), PeerUnavailable),
+        (token_answer(expires_in=0), PeerUnavailable),
+        (token_answer(expires_in=-1), PeerUnavailable),
         (token_answer(token_type="mac"), PeerRefused),
         (token_answer(7), PeerRefused),
         (token_answer("a\r\nX-Evil: 1"), PeerRefused),
@@ -367,3 +373,63 @@ def test_a_server_that_accepts_no_token_is_asked_twice_and_no_more() -> None:
 
 def test_what_parts_a_parameter_is_escaped_inside_it() -> None:
     assert token_of({"system": "urn:x", "value": "a,b|c$d\\e"}) == "urn:x|a\\,b\\|c\\$d\\\\e"
+
+
+def test_without_a_token_a_refusal_is_not_asked_again() -> None:
+    fhir, wire = server(said(b"", 401))
+
+    with pytest.raises(PeerUnavailable, match="HTTP 401"):
+        list(fhir.search("Observation", {}))
+
+    assert len(wire.asked) == 1
+
+
+def test_a_search_asks_that_a_parameter_that_is_not_known_be_an_error() -> None:
+    fhir, wire = server(page())
+
+    list(fhir.search("Observation", {"identifier": "a|b"}))
+    fhir.search_without_url("Observation", {"identifier": "a|b"})
+
+    assert [headers["Prefer"] for _, _, headers, _ in wire.asked] == ["handling=strict"] * 2
+
+
+@pytest.mark.parametrize("found", [{"resourceType": "OperationOutcome", "id": "7"}, OBSERVATION])
+def test_what_stands_at_a_location_must_be_what_was_written(found: dict[str, Any]) -> None:
+    fhir, _ = server(said(b"", 201, location=f"{BASE}/Observation/7"), said(found))
+
+    with pytest.raises(PeerUnavailable, match="names no resource"):
+        fhir.create_unless(OBSERVATION, {"identifier": "a|b"})
+
+
+@pytest.mark.parametrize("listed", [[], [{"system": "a", "value": "other"}], "a|b"])
+def test_an_answer_that_is_not_what_was_written_is_refused(listed: Any) -> None:
+    own = {"system": "a", "value": "b"}
+    fhir, _ = server(said(OBSERVATION | {"id": "7", "identifier": listed}))
+
+    with pytest.raises(PeerRefused, match="another resource"):
+        fhir.create_unless(OBSERVATION | {"identifier": [own]}, {"identifier": token_of(own)})
+    with pytest.raises(PeerRefused, match="another resource"):
+        fhir.put_by_identifier(OBSERVATION | {"identifier": [own]}, own)
+
+
+def test_who_waits_for_the_token_of_another_does_not_wait_for_ever() -> None:
+    begun, done = threading.Event(), threading.Event()
+
+    def slow(_method: str, _url: str, _headers: dict[str, str], _content: bytes) -> HttpAnswer:
+        begun.set()
+        assert done.wait(20)
+        return token_answer()
+
+    client = BackendClient(
+        token_url=TOKEN_URL, client_id="us", scope="x", key=ES384, key_id="k1", algorithm="ES384"
+    )
+    token = BackendToken(client, slow, wait_s=0.05)
+    first = threading.Thread(target=token.get)
+    first.start()
+    assert begun.wait(20)
+
+    with pytest.raises(PeerUnavailable, match="in time"):
+        token.get()
+
+    done.set()
+    first.join(20)

@@ -218,7 +218,10 @@ def test_an_absolute_reference_to_another_server_is_not_this_servers_medication(
         medication("b", "253337"),
     ]
 
-    assert answer(orders=orders, server=BASE) == []
+    (card,) = answer(orders=orders, server=BASE)
+
+    assert card["indicator"] == "warning"
+    assert "an order could not be read or" in card["summary"]
 
 
 @pytest.mark.parametrize("reference", [f"{BASE}/Medication/m", "urn:uuid:e-m", "urn:uuid:m"])

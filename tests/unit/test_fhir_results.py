@@ -3,6 +3,7 @@
 
 import http.server
 import runpy
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -370,3 +371,30 @@ def test_an_answer_without_end_is_not_read(web: Any, outbound: Outbound) -> None
 
     with pytest.raises(PeerRefused, match="too large"):
         outbound.request("PUT", f"{base}/a", content=b"{}")
+
+
+def test_an_address_that_does_not_answer_leaves_time_for_the_next(
+    web: Any, outbound: Outbound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(request: http.server.BaseHTTPRequestHandler) -> None:
+        request.send_response(204)
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+
+    base, _ = web(answer)
+    port = int(base.rpartition(":")[2])
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in ("127.0.0.9", "127.0.0.1")]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_args, **_more: found)
+    connect = socket.create_connection
+    given_s: list[float] = []
+
+    def silent(address: tuple[str, int], timeout: float, **more: Any) -> socket.socket:
+        if address[0] == "127.0.0.9":
+            given_s.append(timeout)
+            raise TimeoutError
+        return connect(address, timeout, **more)
+
+    monkeypatch.setattr("socket.create_connection", silent)
+
+    assert outbound.get(f"{base}/a").status == 204
+    assert 0 < given_s[0] <= 2.5

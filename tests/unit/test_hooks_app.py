@@ -268,15 +268,18 @@ def test_an_order_that_names_the_patient_on_the_clients_own_server_is_theirs(cli
     assert card["indicator"] == "info"
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"status": ["draft"]},
-        {"medicationCodeableConcept": {"text": "Hausmarke"}},
-    ],
-)
-def test_a_drug_that_could_not_be_told_is_not_said_to_be_missing_from_the_order(client, other):
+def test_an_order_that_cannot_be_read_as_a_whole_counts_by_its_drug_and_is_in_doubt(client):
     atezolizumab, bevacizumab = synthetic.atezolizumab_bevacizumab(P)
+
+    answer = cards(client, order(orders=[atezolizumab, bevacizumab | {"status": ["draft"]}]))
+
+    assert answer[0]["indicator"] == "warning"
+    assert all("tezolizumab + bevacizumab" in each["summary"] for each in answer)
+
+
+def test_a_drug_that_could_not_be_told_is_not_said_to_be_missing_from_the_order(client):
+    atezolizumab, bevacizumab = synthetic.atezolizumab_bevacizumab(P)
+    other = {"medicationCodeableConcept": {"text": "Hausmarke"}}
 
     (card,) = cards(client, order(orders=[atezolizumab, bevacizumab | other]))
 

@@ -2,6 +2,7 @@
 """The outbox and the transactions of storage commitment, on SQLite."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -269,3 +270,18 @@ def test_the_number_of_an_abandoned_revision_whose_reports_have_left_is_not_used
 
     assert again is not None
     assert again.revision == 2
+
+
+def test_a_report_is_superseded_when_a_newer_one_of_its_kind_was_let_go_to_the_same_place(store, report):
+    newer = replace(report, revision=2, sop_instance_uid=derived_uid("newer"))
+    released(store, report, "ehr", "pacs")
+    store.outbox.record_reports([newer], ["ehr"], now=NOW)
+
+    waiting = store.outbox.is_superseded(report, "ehr")
+    store.outbox.release(STUDY, 2, now=NOW)
+
+    assert not waiting
+    assert store.outbox.is_superseded(report, "ehr")
+    assert not store.outbox.is_superseded(report, "pacs")
+    assert not store.outbox.is_superseded(newer, "ehr")
+    assert not store.outbox.is_superseded(replace(report, kind="SR-B"), "ehr")

@@ -21,6 +21,7 @@ from dicom_listener.instance import StoredInstance
 from model.acquisition import AcquisitionFacts
 from model.bundle import demonstration_bundle_path, load_bundle
 from model.domain import Assessment, FeatureVector, NotComputed, NotComputedReason, Score
+from model.errors import ReportNotConformant
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 BUNDLE = load_bundle(demonstration_bundle_path())
@@ -125,3 +126,35 @@ def test_the_acquisition_that_was_measured_is_what_the_model_is_asked_about(stor
 
     assert isinstance(assessment.score, NotComputed)
     assert assessment.score.reason is NotComputedReason.ACQUISITION
+
+
+def test_reports_that_fail_the_gate_keep_no_older_result_in_the_record(store, tmp_path, measured):
+    first = scored(store, tmp_path, measured)
+    logged = []
+
+    def refuse(_work, _task):
+        raise ReportNotConformant("PatientName: Doe^John")
+
+    archive = Archive(tmp_path)
+    archive.prepare()
+    stages = Stages(
+        config=parse_config(
+            {"deliver": {"fhir_servers": [{"name": "ehr", "base_url": "https://ehr.example/fhir"}]}},
+            relative_to=tmp_path,
+        ),
+        store=store,
+        archive=archive,
+        bundle=BUNDLE,
+        pool=SimpleNamespace(run=refuse),
+        study_ref=lambda _uid: "ref",
+        log=SimpleNamespace(error=lambda event, **more: logged.append((event, more))),
+        now=lambda: NOW,
+    )
+    study = first.study.study_instance_uid
+    opened = Revision(study_instance_uid=study, revision=first.revision, created_at=first.created_at)
+
+    stages.report(encode(Revision, opened), encode(Assessment, first))
+
+    assert [each.kind for each in store.outbox.reports(study, first.revision)] == ["FHIR"]
+    assert [event for event, _ in logged] == ["report_not_conformant"]
+    assert "Doe" not in str(logged)

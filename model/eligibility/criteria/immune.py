@@ -73,7 +73,7 @@ HBV_NOT_PAST = Criterion(
 )
 HBV_TESTED = Criterion(
     identifier="R33",
-    wording="Hepatitis B was tested for: HBsAg and anti-HBc",
+    wording="Hepatitis B was tested for: HBsAg is positive, or HBsAg and anti-HBc are known",
     topic="hepatitis B serology",
     theme=Theme.VIRAL,
     scope=Scope.CHECKPOINT,

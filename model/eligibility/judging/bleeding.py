@@ -23,6 +23,7 @@ from model.eligibility.judging.case import (
     lab_words,
     missing_lab,
     now,
+    with_drafts,
     within_limit,
 )
 from model.patient_facts import (
@@ -169,7 +170,9 @@ def _anticoagulated(case: Case, criterion: Criterion) -> Finding:
             ),
             sources=[each.source for each in drugs],
         )
-    return _long_term_use(case, criterion, Problem.ON_ANTICOAGULANT, unknown_list=drugs is None)
+    finding = _long_term_use(case, criterion, Problem.ON_ANTICOAGULANT, unknown_list=drugs is None)
+    roles = (DrugRole.ANTICOAGULANT,)
+    return with_drafts(case, finding, phrase("anticoagulant in this order"), roles, in_doubt=True)
 
 
 def _long_term_use(case: Case, criterion: Criterion, problem: Problem, *, unknown_list: bool) -> Finding:
@@ -194,6 +197,11 @@ def _long_term_use(case: Case, criterion: Criterion, problem: Problem, *, unknow
 
 
 def _antiplatelets(case: Case, criterion: Criterion) -> Finding:
+    headline = phrase("antiplatelet drug in this order")
+    return with_drafts(case, _antiplatelets_taken(case, criterion), headline, (DrugRole.ANTIPLATELET,))
+
+
+def _antiplatelets_taken(case: Case, criterion: Criterion) -> Finding:
     drugs = case.facts.drugs_with(DrugRole.ANTIPLATELET)
     most = criterion.threshold("most aspirin").value
     if not drugs:

@@ -10,12 +10,13 @@ from datetime import date, timedelta
 from types import MappingProxyType
 
 from model.eligibility.criterion import Criterion, Threshold
-from model.eligibility.finding import Finding, listed, met, not_met, silent, unknown
+from model.eligibility.finding import Finding, Truth, listed, met, not_met, silent, unknown
 from model.eligibility.regimens import RegimenOrder
 from model.eligibility.scores import ChildPugh
 from model.patient_facts import (
     Analyte,
     Days,
+    DrugRole,
     LabFact,
     PatientFacts,
     Problem,
@@ -119,6 +120,31 @@ def judged(
             sources=[each.source for each in entries.before],
         )
     return silent(criterion, complete=case.facts.conditions_complete)
+
+
+def drafted(case: Case, role: DrugRole) -> str:
+    """Return the drugs of that role that are in the order itself, in words; '' for none."""
+    drugs = case.order.drafted if case.order is not None else frozenset()
+    names = sorted(each.value for each in drugs if each.role is role)
+    return listed(names) if names else ""
+
+
+def with_drafts(
+    case: Case, finding: Finding, headline: str, roles: Sequence[DrugRole], *, in_doubt: bool = False
+) -> Finding:
+    """Return `finding` on drugs that are taken; unknown where it rests on none and the order adds one."""
+    names = [names for role in roles if (names := drafted(case, role))]
+    if not names or finding.truth is Truth.NOT_MET or finding.in_doubt:
+        return finding
+    told = phrase("In this order, and not signed yet: {drugs}.", drugs=listed(names))
+    return replace(
+        finding,
+        truth=Truth.UNKNOWN,
+        headline=headline,
+        reason=(*finding.reason, f" {told}"),
+        in_doubt=in_doubt,
+        silent=False,
+    )
 
 
 def _not_certain(entries: Entries) -> str:

@@ -20,6 +20,7 @@ from model.eligibility.judging.case import (
     entries_since,
     ever,
     judged,
+    with_drafts,
 )
 from model.patient_facts import (
     ActiveDrug,
@@ -128,6 +129,12 @@ def _tier(tier: int) -> Judge:
 
 
 def _immunosuppressed(case: Case, criterion: Criterion) -> Finding:
+    headline = phrase("steroid or immunosuppressant in this order")
+    roles = (DrugRole.CORTICOSTEROID, DrugRole.IMMUNOSUPPRESSANT)
+    return with_drafts(case, _immunosuppressed_by_list(case, criterion), headline, roles)
+
+
+def _immunosuppressed_by_list(case: Case, criterion: Criterion) -> Finding:
     facts = case.facts
     steroids = facts.drugs_with(DrugRole.CORTICOSTEROID)
     suppressants = facts.drugs_with(DrugRole.IMMUNOSUPPRESSANT)

@@ -13,6 +13,7 @@ from model.eligibility.judging.case import (
     Judges,
     active,
     described,
+    drafted,
     lab_finding,
     missing_lab,
     within_limit,
@@ -194,6 +195,18 @@ def _treated(case: Case, criterion: Criterion) -> Finding | None:
             ),
             sources=[*infection.sources, *(each.source for each in antivirals)],
         )
+    if names := drafted(case, DrugRole.HBV_ANTIVIRAL):
+        return unknown(
+            criterion,
+            "antiviral against hepatitis B drafted, to be signed",
+            phrase(
+                "{sentence}. In this order, and not signed yet: {drugs}.",
+                sentence=_sentence(infection.words),
+                drugs=names,
+            ),
+            sources=infection.sources,
+            in_doubt=True,
+        )
     if antivirals is None or infection.present is None:
         unread = " The medication list is not wholly known." if antivirals is None else ""
         return unknown(
@@ -268,8 +281,11 @@ def _tested(case: Case, criterion: Criterion) -> Finding:
     words = listed(_result_words(each) for each in known) if known else ""
     sources = [each.source for each in known]
     positive = surface is not None and surface.result is SerologyResult.POSITIVE
-    if positive or len(known) == 2:
+    if len(known) == 2:
         return met(criterion, phrase("{words}.", words=words), sources=sources)
+    if positive:
+        alone = phrase("anti-HBc has no valid result on record.")
+        return met(criterion, phrase("{words};", words=words), " ", alone, sources=sources)
     missing = [
         test.value
         for test, fact in ((SerologyTest.HBSAG, surface), (SerologyTest.ANTI_HBC, core))
