@@ -91,7 +91,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[st
 
 
 @pytest.mark.peer("postgresql")
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 def test_another_worker_finishes_what_a_lost_one_began_and_both_stand_on_postgresql(
     installation: Callable, phantom_study: Callable, send_all: Callable, postgres_url: str, tmp_path: Path
 ) -> None:
@@ -101,12 +101,12 @@ def test_another_worker_finishes_what_a_lost_one_began_and_both_stand_on_postgre
     lost = site.start("work", program=[sys.executable, str(program), str(site.config_path), "measure"])
 
     send_all(site.dicom_port, phantom_study(tmp_path / "study", STUDY))
-    assert lost.wait(90) == -signal.SIGKILL
+    assert lost.wait(150) == -signal.SIGKILL
     # Held, so that the next worker gets another name, as one on another host would.
     with (site.folder / "var/workers" / f"{socket.gethostname()}-1.lock").open() as name_of_the_lost:
         fcntl.flock(name_of_the_lost, fcntl.LOCK_EX | fcntl.LOCK_NB)
         site.start("work")
-        site.wait_for("study_assessed", timeout_s=90)
+        site.wait_for("study_assessed", timeout_s=200)
     outcome = site.shared().store.assessments.outcome(STUDY)
 
     assert isinstance(outcome, Assessment)
