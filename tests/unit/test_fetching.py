@@ -132,7 +132,7 @@ def start(ehr, fhir, **changes):
     settings = {
         "servers": [{"base_url": fhir.base_url}],
         "networks": ["127.0.0.0/8"],
-        "deadline_s": 1.0,
+        "deadline_s": 2.0,
         "maximum_answer_bytes": 300_000,
     }
     return ehr.start(fetch=settings | changes)
@@ -174,7 +174,9 @@ def without(*keys):
 # -- what is fetched -------------------------------------------------------------------------------
 
 
-def test_point_12_a_call_without_prefetch_is_answered_as_one_with_it(site, fhir):
+def test_point_12_a_call_without_prefetch_is_answered_as_one_with_it(ehr, fhir):
+    site = start(ehr, fhir, deadline_s=20.0)
+
     answer = site.post(call(fhir))
 
     assert answer.status_code == 200

@@ -42,7 +42,12 @@ def said(found):
             "Ascites: moderate to severe (2026-11-20).",
             "Observation/ascites",
         ),
-        ("R33", "HBsAg positive", "HBsAg positive of 2026-11-20.", "Observation/HBSAG"),
+        (
+            "R33",
+            "HBsAg positive",
+            "HBsAg positive of 2026-11-20; anti-HBc has no valid result on record.",
+            "Observation/HBSAG",
+        ),
         (
             "R12",
             "had gastrointestinal bleeding 90 days ago",
