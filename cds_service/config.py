@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import tomllib
 from datetime import timedelta
@@ -12,8 +11,6 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     IPvAnyNetwork,
     ValidationError,
@@ -25,6 +22,7 @@ from cds_service.fetch_config import FetchConfig
 from cds_service.fhir_config import FhirDestinationConfig
 from cds_service.record_config import RecordConfig
 from cds_service.rules_config import RulesConfig
+from cds_service.sections import Section, is_loopback
 from model.errors import ConfigError
 
 _AE_TITLE_MAX_LENGTH = 16
@@ -45,11 +43,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SiteConfig(_Section):
+class SiteConfig(Section):
     """Where this installation keeps things."""
 
     data_dir: Path = Field(
@@ -57,7 +51,7 @@ class SiteConfig(_Section):
     )
 
 
-class StoreConfig(_Section):
+class StoreConfig(Section):
     """Databases. Several hosts need PostgreSQL for both."""
 
     url: str = Field(
@@ -69,7 +63,7 @@ class StoreConfig(_Section):
     busy_timeout_s: Seconds = Field(30.0, description="How long SQLite waits for another writer.")
 
 
-class PeerConfig(_Section):
+class PeerConfig(Section):
     """One application entity that may call the listener."""
 
     ae_title: AETitle = Field(description="Its AE title, with which it calls.")
@@ -83,7 +77,7 @@ class PeerConfig(_Section):
     )
 
 
-class ListenTlsConfig(_Section):
+class ListenTlsConfig(Section):
     """TLS of the DICOM listener (PS3.15 B.12); with a certificate, plain connections are refused."""
 
     certificate: Path | None = Field(None, description="Our certificate with its chain, a PEM file.")
@@ -101,7 +95,7 @@ class ListenTlsConfig(_Section):
         return self
 
 
-class ListenConfig(_Section):
+class ListenConfig(Section):
     """The DICOM Storage SCP."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
@@ -138,7 +132,7 @@ class ListenConfig(_Section):
     )
 
 
-class StowSenderConfig(_Section):
+class StowSenderConfig(Section):
     """One system that may post instances."""
 
     name: str = Field(description="Its name for people and logs.", min_length=1, max_length=16)
@@ -148,7 +142,7 @@ class StowSenderConfig(_Section):
     )
 
 
-class StowConfig(_Section):
+class StowConfig(Section):
     """DICOMweb STOW-RS: a second door to the archive, with a process of its own."""
 
     enabled: bool = Field(False, description="Whether `hcc-cds serve` opens it.")
@@ -172,7 +166,7 @@ class StowConfig(_Section):
         return self
 
 
-class AssessConfig(_Section):
+class AssessConfig(Section):
     """When a study is assessed, and with how much of the machine."""
 
     quiet_s: Seconds = Field(30.0, description="A study is complete when nothing arrived for this long.")
@@ -196,7 +190,7 @@ class AssessConfig(_Section):
     )
 
 
-class PacsConfig(_Section):
+class PacsConfig(Section):
     """The PACS that knows what belongs to a study. It must know our AE title, and be among `listen.peers`."""
 
     retrieve: Literal["c-move", "c-get", "wado-rs"] = Field(
@@ -231,7 +225,7 @@ class PacsConfig(_Section):
         return self
 
 
-class CompleteConfig(_Section):
+class CompleteConfig(Section):
     """When a study is whole: with a PACS, its counts must agree and what a model needs must be there."""
 
     pacs: PacsConfig | None = Field(
@@ -267,7 +261,7 @@ class CompleteConfig(_Section):
         return self
 
 
-class ImageConfig(_Section):
+class ImageConfig(Section):
     """Quality gates on the images."""
 
     liver_required: bool = Field(
@@ -292,7 +286,7 @@ class ImageConfig(_Section):
     )
 
 
-class DestinationConfig(_Section):
+class DestinationConfig(Section):
     """One archive that gets our reports."""
 
     name: str = Field(description="Name of the destination for people and logs.", min_length=1, max_length=64)
@@ -335,7 +329,7 @@ class DestinationConfig(_Section):
         return self
 
 
-class DeliverConfig(_Section):
+class DeliverConfig(Section):
     """Sending reports, and telling peers what we commit to."""
 
     destinations: tuple[DestinationConfig, ...] = Field(
@@ -384,14 +378,14 @@ class DeliverConfig(_Section):
         return timedelta(seconds=longest * (0.5 + 0.5 * chance))
 
 
-class ReportConfig(_Section):
+class ReportConfig(Section):
     """What our reports say of themselves."""
 
     preliminary: bool = Field(True, description="Preliminary Flag (0040,A496) of our reports.")
     device_name: str = Field("HCC-CDS", description="Device Observer Name (121013, DCM).")
 
 
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """The model bundle in use."""
 
     bundle: Path | None = Field(
@@ -410,7 +404,7 @@ Algorithm = Literal["ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256
 """Asymmetric signatures of RFC 7518 3.1: CDS Hooks forbids `none` and every symmetric one."""
 
 
-class IssuerConfig(_Section):
+class IssuerConfig(Section):
     """One CDS client that may call. One `iss` may stand here several times, with a `tenant` each."""
 
     iss: str = Field(description="`iss` of its JWTs.", min_length=1, max_length=255)
@@ -440,7 +434,7 @@ class IssuerConfig(_Section):
         return self
 
 
-class WebConfig(_Section):
+class WebConfig(Section):
     """The CDS Hooks service."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
@@ -518,7 +512,7 @@ class WebConfig(_Section):
         return self
 
 
-class AdministrationConfig(_Section):
+class AdministrationConfig(Section):
     """The administrator's page `/administration` of the web service; off without a password."""
 
     username: str = Field("administrator", description="Name to log in with (HTTP Basic).", min_length=1)
@@ -529,14 +523,14 @@ class AdministrationConfig(_Section):
     )
 
 
-class IdentifierSystemConfig(_Section):
+class IdentifierSystemConfig(Section):
     """Which FHIR identifier system is which DICOM Issuer of Patient ID."""
 
     system: str = Field(description="`Patient.identifier.system` in FHIR.", min_length=1)
     issuer: str = Field(description="Issuer of Patient ID (0010,0021) of the same numbers.")
 
 
-class IdentityConfig(_Section):
+class IdentityConfig(Section):
     """How a DICOM patient meets a FHIR Patient."""
 
     identifier_systems: tuple[IdentifierSystemConfig, ...] = Field(
@@ -547,13 +541,13 @@ class IdentityConfig(_Section):
     )
 
 
-class LogConfig(_Section):
+class LogConfig(Section):
     """Logs: JSON lines on standard error, without patient data."""
 
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level written.")
 
 
-class ExtractConfig(_Section):
+class ExtractConfig(Section):
     """Measuring a cohort with `hcc-cds extract`."""
 
     processes: int = Field(0, ge=0, description="Processes on this machine; 0 is one for each core.")
@@ -566,7 +560,7 @@ class ExtractConfig(_Section):
     )
 
 
-class Config(_Section):
+class Config(Section):
     """All settings of one installation."""
 
     site: SiteConfig = SiteConfig()
@@ -616,16 +610,6 @@ class Config(_Section):
     def workflow_url(self) -> str:
         """SQLAlchemy URL of the workflow engine's tables."""
         return self.store.workflow_url or f"sqlite:///{self.site.data_dir / 'workflows.sqlite'}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` can be reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def load_config(path: Path | None) -> Config:

@@ -3,18 +3,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, field_validator
+from pydantic import Field, IPvAnyNetwork, field_validator
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from cds_service.sections import Section, server_address
 
 
-class FhirServerConfig(_Section):
+class FhirServerConfig(Section):
     """A FHIR server that a call may name as its `fhirServer`."""
 
     base_url: str = Field(
@@ -28,15 +24,10 @@ class FhirServerConfig(_Section):
     @field_validator("base_url")
     @classmethod
     def _is_base(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.query or parts.fragment or parts.username or parts.password or not parts.hostname:
-            raise ValueError("a base has scheme, host and path, and nothing else")
-        if parts.scheme != "https" and not (parts.scheme == "http" and _is_this_machine(parts.hostname)):
-            raise ValueError("a FHIR server is called by https; by http only on this machine")
-        return url.rstrip("/")
+        return server_address(url)
 
 
-class FetchConfig(_Section):
+class FetchConfig(Section):
     """What a call did not bring is fetched with its own access token, if its FHIR server is listed here."""
 
     servers: tuple[FhirServerConfig, ...] = Field((), description="FHIR servers that may be asked.")
@@ -59,10 +50,3 @@ class FetchConfig(_Section):
     networks: tuple[IPvAnyNetwork, ...] = Field(
         (), description="Addresses inside the hospital that `base_url` may lead to, `10.1.2.0/24`."
     )
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -3,18 +3,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from cds_service.sections import Section, server_address
 
 
-class FhirDestinationConfig(BaseModel):
+class FhirDestinationConfig(Section):
     """One FHIR R4 server that gets the results of every assessment (SMART Backend Services)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(description="Name of the destination for people and logs.", min_length=1, max_length=64)
     base_url: str = Field(
@@ -46,14 +44,7 @@ class FhirDestinationConfig(BaseModel):
     @field_validator("base_url", "token_url")
     @classmethod
     def _is_safe(cls, url: str) -> str:
-        if not url:
-            return url
-        parts = urlsplit(url)
-        if parts.query or parts.fragment or parts.username or parts.password or not parts.hostname:
-            raise ValueError("an address has scheme, host and path, and nothing else")
-        if parts.scheme != "https" and not (parts.scheme == "http" and _is_this_machine(parts.hostname)):
-            raise ValueError("results leave by https; by http only on this machine")
-        return url.rstrip("/")
+        return server_address(url) if url else url
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -62,10 +53,3 @@ class FhirDestinationConfig(BaseModel):
         if self.token_url and not (self.client_id and self.private_key and self.key_id):
             raise ValueError("token_url needs client_id, private_key and key_id")
         return self
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 from cds_service.build import Shared
 from cds_service.committing import Committer
-from cds_service.config import is_loopback
 from cds_service.engines import create_workflow_engine
 from cds_service.quiet import QuietTimer
+from cds_service.sections import is_loopback
 from dicom_listener.access import Access, CallingPeer
 from dicom_listener.commitment import CommitmentHandlers
 from dicom_listener.instance import Recorded, StoredInstance

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from cds_service.sections import Section
 from model.patient_facts import DEFAULT_WINDOWS, RecordWindows
 
 
@@ -16,10 +17,8 @@ def _days(window: timedelta, description: str) -> int:
     return field
 
 
-class RecordConfig(BaseModel):
+class RecordConfig(Section):
     """How old a fact of the record may be to count, in days; what is older is told as such."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     liver_function_days: int = _days(
         DEFAULT_WINDOWS.liver_function, "Bilirubin, albumin, INR, ascites and encephalopathy."

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from cds_service.sections import Section
 from model.eligibility.rulebook import (
     RULE_BOOK,
     RuleBook,
@@ -17,11 +18,7 @@ from model.eligibility.rulebook import (
 from model.errors import ConfigError
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RuleThresholdConfig(_Section):
+class RuleThresholdConfig(Section):
     """Another limit for one criterion; every card that it concerns says so."""
 
     criterion: str = Field(description="Identifier of the criterion, as `R28`.")
@@ -31,14 +28,14 @@ class RuleThresholdConfig(_Section):
     value: float = Field(gt=0, description="The limit, in the unit that `hcc-cds rules` prints.")
 
 
-class SwitchedOffConfig(_Section):
+class SwitchedOffConfig(Section):
     """Why a criterion is switched off."""
 
     criterion: str = Field(description="Identifier of the criterion, which also stands in `rules.off`.")
     reason: str = Field(min_length=1, description="Shown on cards and in the rule book.")
 
 
-class RulesConfig(_Section):
+class RulesConfig(Section):
     """What the site changes in the rule book; `hcc-cds rules` prints the result to be signed."""
 
     off: tuple[str, ...] = Field(

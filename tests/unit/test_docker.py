@@ -23,7 +23,8 @@ from pydantic import BaseModel
 
 from cds_service.auth import Authenticator, Unauthenticated
 from cds_service.cli import hcc_cds
-from cds_service.config import Config, is_loopback, load_config, parse_config
+from cds_service.config import Config, load_config, parse_config
+from cds_service.sections import is_loopback
 from model.errors import ConfigError
 
 OURS = ("listener", "worker", "web")
