@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from model.domain import Score
+from model.domain import ModelStatus, Score
 from model.phrase import phrase
 
 BADGE = phrase(
@@ -20,6 +20,20 @@ DEMONSTRATION = phrase(
 
 NOT_ALONE = phrase("Do not use alone to choose or withhold therapy.")
 """After any score."""
+
+NO_CLINICAL_MEANING = "DEMONSTRATION MODEL - NO CLINICAL MEANING"
+"""Of a demonstration model, where a code's meaning has 64 characters of ASCII."""
+
+
+def score_term(status: ModelStatus) -> tuple[str, str]:
+    """Return our code for the score and its meaning: one for each status, so that none passes for another."""
+    match status:
+        case ModelStatus.DEMONSTRATION:
+            return "SCORE-DEMO", f"{NO_CLINICAL_MEANING} (score)"
+        case ModelStatus.VALIDATED:
+            return "SCORE", "HCC radiogenomic score"
+        case ModelStatus.RESEARCH | ModelStatus.SUSPENDED:
+            return "SCORE-RESEARCH", "INVESTIGATIONAL HCC radiogenomic score"
 
 
 def percentile_words(score: Score) -> str:

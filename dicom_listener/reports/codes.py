@@ -10,11 +10,10 @@ from highdicom.sr import CodedConcept
 from pydicom.sr.codedict import codes
 
 from model.domain import Code, Modality, ModelStatus, NotComputed, NotComputedReason, Score, derived_uid
+from model.wording import NO_CLINICAL_MEANING, score_term
 
 PRIVATE_SCHEME = "99HCCCDS"
 """Coding Scheme Designator of codes that no standard has (PS3.16 8.2: private ones start with 99)."""
-
-NO_CLINICAL_MEANING = "DEMONSTRATION MODEL - NO CLINICAL MEANING"
 
 _MEANING_MAX_LENGTH = 64
 """PS3.5 6.2, VR LO."""
@@ -116,13 +115,7 @@ def modality_code(modality: Modality) -> CodedConcept:
 
 def score(status: ModelStatus) -> CodedConcept:
     """Return the concept of the score: a code of its own for each status, so that none passes for another."""
-    match status:
-        case ModelStatus.DEMONSTRATION:
-            return private("SCORE-DEMO", f"{NO_CLINICAL_MEANING} (score)")
-        case ModelStatus.VALIDATED:
-            return private("SCORE", "HCC radiogenomic score")
-        case ModelStatus.RESEARCH | ModelStatus.SUSPENDED:
-            return private("SCORE-RESEARCH", "INVESTIGATIONAL HCC radiogenomic score")
+    return private(*score_term(status))
 
 
 def model_status(status: ModelStatus) -> CodedConcept:

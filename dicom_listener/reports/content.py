@@ -161,7 +161,7 @@ def _comments(assessment: Assessment) -> list[str]:
     demonstration = assessment.model.status is ModelStatus.DEMONSTRATION
     outcome = assessment.score
     return [
-        f"{codes.NO_CLINICAL_MEANING}. {wording.BADGE}" if demonstration else wording.BADGE,
+        f"{wording.NO_CLINICAL_MEANING}. {wording.BADGE}" if demonstration else wording.BADGE,
         _NOT_FOR_DIAGNOSIS,
         score_sentence(assessment),
         *([wording.acquisition_words(outcome)] if isinstance(outcome, Score) else []),
@@ -205,7 +205,7 @@ def score_sentence(assessment: Assessment) -> str:
         f"Higher means: {model.higher_means}."
     )
     if model.status is ModelStatus.DEMONSTRATION:
-        return f"{codes.NO_CLINICAL_MEANING}: {sentence}"
+        return f"{wording.NO_CLINICAL_MEANING}: {sentence}"
     return f"{sentence} {wording.NOT_ALONE}"
 
 

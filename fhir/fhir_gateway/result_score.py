@@ -23,11 +23,11 @@ _ANTI_ANGIOGENIC_ONLY = (
     "Of interest only for regimens that pair an immune checkpoint inhibitor with an anti-angiogenic drug."
 )
 _DEMONSTRATION = (
-    f"{terms.NO_CLINICAL_MEANING}. It was trained on computer-made images to show that the software works."
+    f"{wording.NO_CLINICAL_MEANING}. It was trained on computer-made images to show that the software works."
 )
 _NUMBER_WITHHELD = f"{_DEMONSTRATION} What it computed is not written to the record."
 _STATUS_WORDS = {
-    ModelStatus.DEMONSTRATION: terms.NO_CLINICAL_MEANING,
+    ModelStatus.DEMONSTRATION: wording.NO_CLINICAL_MEANING,
     ModelStatus.RESEARCH: "Research model: investigational.",
     ModelStatus.VALIDATED: "Validated by its maker: external evidence excludes chance.",
     ModelStatus.SUSPENDED: "Model suspended.",

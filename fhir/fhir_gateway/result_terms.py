@@ -9,6 +9,7 @@ from typing import Any
 
 from model.domain import Code, ModelStatus, derived_uid
 from model.features import FeatureDefinition
+from model.wording import score_term
 
 Element = dict[str, Any]
 """A FHIR element or resource as JSON has it."""
@@ -34,8 +35,6 @@ DEVICE = f"urn:oid:{derived_uid('fhir identifier', 'device')}"
 """System of the identifiers of our software and of model bundles."""
 
 _SCHEMES = {"SCT": _SNOMED, "LN": _LOINC, "DCM": _DCM}
-
-NO_CLINICAL_MEANING = "DEMONSTRATION MODEL - NO CLINICAL MEANING"
 
 
 def coding(system: str, code: str, display: str) -> Element:
@@ -89,13 +88,7 @@ def feature(definition: FeatureDefinition) -> Element:
 
 def score(status: ModelStatus) -> Element:
     """Return the concept of the score: one for each status, so that none passes for another."""
-    match status:
-        case ModelStatus.DEMONSTRATION:
-            return private("SCORE-DEMO", f"{NO_CLINICAL_MEANING} (score)")
-        case ModelStatus.VALIDATED:
-            return private("SCORE", "HCC radiogenomic score")
-        case ModelStatus.RESEARCH | ModelStatus.SUSPENDED:
-            return private("SCORE-RESEARCH", "INVESTIGATIONAL HCC radiogenomic score")
+    return private(*score_term(status))
 
 
 def stated(code: Code | None) -> Element | None:
