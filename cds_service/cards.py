@@ -92,6 +92,11 @@ def untold_order_card(patient_id: str, *, about_url: str, texts: Texts) -> Card:
         "source": _source(links, texts),
         "overrideReasons": override_reasons(Severity.WARNING, texts),
     }
+    return _identified(card, patient_id, links, texts)
+
+
+def _identified(card: Card, patient_id: str, links: CardLinks, texts: Texts) -> Card:
+    """Return `card` with the uuid of its content and the links, which may name that."""
     card = {"uuid": stable_uuid(patient_id, card), **card}
     return card | {"links": links.of(card["uuid"], texts)}
 
@@ -166,8 +171,7 @@ class _Writer:
         if suggestions:
             card |= {"suggestions": suggestions, "selectionBehavior": "any"}
         card["overrideReasons"] = override_reasons(severity, texts)
-        card = {"uuid": stable_uuid(decision.patient_id, card), **card}
-        return card | {"links": self._links.of(card["uuid"], texts)}
+        return _identified(card, decision.patient_id, self._links, texts)
 
     def _parts(self, severity: Severity, findings: Sequence[Finding], *, has_inputs: bool) -> list[str]:
         decision, detail = self._decision, self._detail
