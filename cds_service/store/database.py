@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -70,8 +71,7 @@ class Database:
 
     def if_absent(self, table: sa.Table) -> sa.Insert:
         """Return the statement that inserts a row, given with its execution, unless its key is taken."""
-        dialect = sqlite if self._engine.dialect.name == "sqlite" else postgresql
-        statement: sa.Insert = dialect.insert(table).on_conflict_do_nothing()
+        statement: sa.Insert = self._insert(table).on_conflict_do_nothing()
         return statement.execution_options(**_COUNTED)
 
     def insert_if_absent(self, connection: sa.Connection, table: sa.Table, **values: object) -> bool:
@@ -90,13 +90,16 @@ class Database:
         """Insert `rows`, which have the same columns, or update what is not the key where it is taken."""
 
         def build() -> sa.Insert:
-            dialect = sqlite if self._engine.dialect.name == "sqlite" else postgresql
-            statement = dialect.insert(table)
+            statement = self._insert(table)
             changed = {name: statement.excluded[name] for name in rows[0] if name not in key}
             upsert: sa.Insert = statement.on_conflict_do_update(index_elements=key, set_=changed)
             return upsert
 
         connection.execute(self._kept(("or update", table.name, *rows[0]), build), list(rows))
+
+    def _insert(self, table: sa.Table) -> Any:
+        """Return an INSERT that can say what becomes of a key that is taken; SQLAlchemy has one a dialect."""
+        return (sqlite if self._engine.dialect.name == "sqlite" else postgresql).insert(table)
 
     def _kept(self, name: tuple[str, ...], build: Callable[[], sa.Insert]) -> sa.Insert:
         """Return a statement, built once: building takes as long as executing."""
