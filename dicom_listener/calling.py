@@ -4,7 +4,7 @@
 pynetdicom's own waits do not. Its socket has no time limit once it is connected, so a peer that stops
 in the middle of a PDU, or stops reading, holds the thread of the upper layer; whoever then gives up
 and aborts waits for that thread for ever. And who sends waits until the thread of the association
-pauses, also when that thread has ended.
+pauses, also when that thread has ended; and believes that it pauses when it no longer does.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 from pynetdicom import AE, evt
 
+from dicom_listener.checkpoint import Checkpoint
 from model.errors import PeerRefused, PeerUnavailable
 
 _CLOSING_S = 2.0
@@ -94,6 +95,7 @@ def _bound(event: Any) -> None:
     # A request follows an answer at once: Nagle's algorithm would have it wait for a delayed ACK.
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # Its two threads look these up when they run, the first of them after this.
+    assoc._reactor_checkpoint = Checkpoint(assoc)  # noqa: SLF001
     assoc._run_reactor = _paused_at_the_end(assoc, assoc._run_reactor)  # noqa: SLF001
     assoc.kill = _cut_after(_CLOSING_S, connection, assoc.kill)
 
@@ -106,6 +108,7 @@ def _paused_at_the_end(assoc: Any, run: Callable[[], None]) -> Callable[[], None
             run()
         finally:
             assoc._is_paused = True  # noqa: SLF001
+            assoc._reactor_checkpoint.end()  # noqa: SLF001
             assoc.dimse.msg_queue.put((None, None))
 
     return run_reactor

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 
@@ -69,6 +70,7 @@ class DataSetMemory:
         self._maximum_bytes = maximum_bytes
         self._memory = bytearray()
         self._length = 0
+        self._view: memoryview | None = None
 
     def read(self, reader: Reader, connection: socket.socket, count: int, deadline: float) -> None:
         """Add `count` bytes of what comes; beyond the maximum they are forgotten."""
@@ -88,11 +90,28 @@ class DataSetMemory:
         self._length = end
 
     def view(self) -> memoryview | None:
-        """Return what was read; None if it was too much."""
-        return memoryview(self._memory)[: self._length] if self._length <= self._maximum_bytes else None
+        """Return what was read, valid until `clear`; None if it was too much."""
+        if self._length > self._maximum_bytes:
+            return None
+        self._view = memoryview(self._memory)[: self._length]
+        return self._view
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Begin anew; memory that somebody still looks into is left to them."""
+        if self._view is not None:
+            with contextlib.suppress(BufferError):  # somebody looks through it
+                self._view.release()
+            self._view = None
         self._length = 0
-        if len(self._memory) > _KEPT_BYTES:
+        if len(self._memory) > _KEPT_BYTES or _is_held(self._memory):
             self._memory = bytearray()
+
+
+def _is_held(memory: bytearray) -> bool:
+    """Whether somebody looks into `memory`, which then cannot change its length."""
+    try:
+        memory.append(0)
+        memory.pop()
+    except BufferError:
+        return True
+    return False

@@ -196,6 +196,19 @@ class StorageScp:
 
     def _handle_store(self, assoc: Any, request: StoreRequest) -> StorageStatus:
         source = _title(assoc.requestor.ae_title)
+        try:
+            return self._store(assoc, request, source)
+        except Exception as error:  # noqa: BLE001 - the edge: every request gets a status
+            self._log.error(
+                "store_failed",
+                source=source,
+                status=f"0x{StorageStatus.CANNOT_UNDERSTAND:04X}",
+                error=type(error).__name__,
+                explanation="A fault of ours, not of the object; it can be sent again.",
+            )
+            return StorageStatus.CANNOT_UNDERSTAND
+
+    def _store(self, assoc: Any, request: StoreRequest, source: str) -> StorageStatus:
         command = request.command
         if not command.has_data_set:
             # PS3.7 9.3.1.1 demands one; its absence breaks the request, not the association.

@@ -23,6 +23,7 @@ from typing import Any
 
 from pynetdicom.pdu_primitives import A_P_ABORT, P_DATA
 
+from dicom_listener.checkpoint import Checkpoint
 from dicom_listener.command_set import (
     C_STORE_RQ,
     Command,
@@ -78,7 +79,7 @@ class StoreRequest:
 
 
 Store = Callable[[Any, StoreRequest], StorageStatus]
-"""Called with the association and what it asks for."""
+"""Called with the association and what it asks for; whatever goes wrong, returns a status."""
 
 
 class _WakingQueue(queue.Queue[Any]):
@@ -120,6 +121,7 @@ class UpperLayer:
         dul._read_pdu_data = self._read_pdu  # noqa: SLF001
         dul.to_provider_queue = _WakingQueue(self._wake)
         assoc.dimse.get_msg = self._next_message
+        assoc._reactor_checkpoint = Checkpoint(assoc)  # noqa: SLF001
         run = assoc.run
 
         def run_to_the_end() -> None:
@@ -128,6 +130,7 @@ class UpperLayer:
             finally:
                 # Whoever sends from another thread waits for this one to pause, and then for an answer.
                 assoc._is_paused = True  # noqa: SLF001
+                assoc._reactor_checkpoint.end()  # noqa: SLF001
                 assoc.dimse.msg_queue.put((None, None))
                 self._told.close()
                 self._teller.close()
@@ -286,15 +289,14 @@ class UpperLayer:
         # Storing may take longer than a peer may rest.
         assoc.dul._idle_timer.stop()  # noqa: SLF001
         context = assoc._accepted_cx[self._context_id]  # noqa: SLF001
-        data = self._data_set.view()
-        request = StoreRequest(
-            command=command, transfer_syntax_uid=str(context.transfer_syntax[0]), data=data
+        status = self._store(
+            assoc,
+            StoreRequest(
+                command=command,
+                transfer_syntax_uid=str(context.transfer_syntax[0]),
+                data=self._data_set.view(),
+            ),
         )
-        try:
-            with contextlib.nullcontext() if data is None else data:
-                status = self._store(assoc, request)
-        except Exception:  # noqa: BLE001 - the edge: every request gets a status
-            status = StorageStatus.CANNOT_UNDERSTAND
         self._data_set.clear()
         for pdu in command_pdus(
             self._context_id,

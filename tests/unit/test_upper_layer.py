@@ -32,6 +32,8 @@ class Listener:
     def __init__(self) -> None:
         self.stored: list[tuple[str, bytes | None]] = []
         self.storing_s = 0.0
+        self.kept: list[memoryview] = []
+        """Parts of data sets that somebody looks into longer than is allowed."""
         self.ended = threading.Event()
         self.ae = AE(ae_title="HCC_CDS")
         self.ae.network_timeout = self.ae.acse_timeout = self.ae.dimse_timeout = 2
@@ -62,7 +64,9 @@ class Listener:
         data = None if request.data is None else bytes(request.data)
         self.stored.append((request.command.sop_instance_uid, data))
         if not request.command.has_data_set:
-            raise RuntimeError("a fault of ours")
+            return StorageStatus.CANNOT_UNDERSTAND
+        if request.data is not None:
+            self.kept.append(request.data[:])
         return StorageStatus.SUCCESS if data is not None else StorageStatus.OBJECT_TOO_LARGE
 
 
@@ -214,7 +218,7 @@ def test_a_data_set_beyond_the_limit_is_forgotten_and_the_next_one_taken(
     assert listener.stored == [("1.2.3", None), ("1.2.3", DATA)]
 
 
-def test_a_request_without_data_set_and_a_fault_of_ours_are_answered_with_a_status(
+def test_a_request_without_data_set_is_answered_with_the_status_it_gets(
     listener: Listener, wire: Wire
 ) -> None:
     ct = wire.contexts[CTImageStorage]
@@ -226,6 +230,17 @@ def test_a_request_without_data_set_and_a_fault_of_ours_are_answered_with_a_stat
     assert answer == StorageStatus.CANNOT_UNDERSTAND
     assert wire.status() == StorageStatus.SUCCESS
     assert listener.stored == [("1.2.3", b""), ("1.2.3", DATA)]
+
+
+def test_a_data_set_that_somebody_still_looks_into_is_left_to_them(listener: Listener, wire: Wire) -> None:
+    ct = wire.contexts[CTImageStorage]
+    other = bytes(reversed(DATA))
+
+    for data in (DATA, other):
+        wire.write((ct, COMMAND | LAST, store_command()), (ct, LAST, data))
+        assert wire.status() == StorageStatus.SUCCESS
+
+    assert [bytes(each) for each in listener.kept] == [DATA, other]
 
 
 def test_storing_that_takes_longer_than_a_peer_may_rest_is_answered(listener: Listener, wire: Wire) -> None:

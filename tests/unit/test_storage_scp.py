@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quiet time is started when a study begins to arrive, and when nobody sends it any more; not in between."""
+"""When the Storage SCP starts a study's quiet time, and what it does about a fault of its own.
+
+Quiet time is started when a study begins to arrive, and when nobody sends it any more; not in between.
+"""
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +15,8 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE
+from structlog import get_logger
+from structlog.testing import capture_logs
 
 from dicom_listener.access import Access
 from dicom_listener.archive import Archive
@@ -31,9 +37,11 @@ def touched() -> list[str]:
     return []
 
 
-@pytest.fixture
-def associate(tmp_path: Path, touched: list[str]) -> Iterator[Callable[[], Any]]:
-    """Return a function that opens an association with a listener."""
+@contextmanager
+def listening(
+    tmp_path: Path, touched: Callable[[str], None], log: Any = _SILENT
+) -> Iterator[Callable[[], Any]]:
+    """Give a function that opens an association with a listener."""
     archive = Archive(tmp_path / "archive")
     limits = IntakeLimits(minimum_free_disk_mb=0, maximum_object_bytes=10_000_000, other_sop_classes=True)
     services = CommitmentServices(
@@ -50,10 +58,10 @@ def associate(tmp_path: Path, touched: list[str]) -> Iterator[Callable[[], Any]]
             network_timeout_s=10,
         ),
         archive,
-        Intake(archive, limits, record=lambda _: Recorded.NEW, log=_SILENT),
-        touched=touched.append,
-        commitment=CommitmentHandlers(services, log=_SILENT),
-        log=_SILENT,
+        Intake(archive, limits, record=lambda _: Recorded.NEW, log=log),
+        touched=touched,
+        commitment=CommitmentHandlers(services, log=log),
+        log=log,
     )
     scp.start()
 
@@ -66,6 +74,13 @@ def associate(tmp_path: Path, touched: list[str]) -> Iterator[Callable[[], Any]]
 
     yield open_one
     scp.stop(grace_s=5)
+
+
+@pytest.fixture
+def associate(tmp_path: Path, touched: list[str]) -> Iterator[Callable[[], Any]]:
+    """Return a function that opens an association with a listener."""
+    with listening(tmp_path, touched.append) as open_one:
+        yield open_one
 
 
 def wait_for(touched: list[str], count: int) -> list[str]:
@@ -103,3 +118,24 @@ def test_a_study_that_is_broken_off_has_ended(
     assoc.abort()
 
     assert wait_for(touched, 2) == [study.uid] * 2
+
+
+def test_a_fault_of_ours_is_answered_with_a_status_and_logged_and_the_association_goes_on(
+    study: Any, tmp_path: Path
+) -> None:
+    faults = [OSError("a fault of ours")]
+
+    def fail_once(_: str) -> None:
+        if faults:
+            raise faults.pop()
+
+    with capture_logs() as logged, listening(tmp_path, fail_once, get_logger()) as open_one:
+        assoc = open_one()
+        statuses = [assoc.send_c_store(dcmread(study.images[0])).Status for _ in range(2)]
+        assoc.release()
+
+    assert statuses == [0xC000, 0x0000]
+    failures = [each for each in logged if each["event"] == "store_failed"]
+    assert [(each["source"], each["status"], each["error"]) for each in failures] == [
+        ("TEST", "0xC000", "OSError")
+    ]
