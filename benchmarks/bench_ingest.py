@@ -38,6 +38,7 @@ _START_TIMEOUT_S = 120.0
 _AS_INSTALLED = {name: value for name, value in os.environ.items() if name != "TCP_NODELAY"}
 _NO_DELAY = {**_AS_INSTALLED, "TCP_NODELAY": "1"}
 _SENDING_TIMEOUT_S = 300.0
+_PEERS = ("storescu", "storescp", "Orthanc")
 
 _WHY = (
     "Of the receivers as installed, DCMTK's network code leaves Nagle's algorithm on: the second of the two "
@@ -57,7 +58,7 @@ class Receiver:
 
 def main() -> None:
     """Measure and print."""
-    missing = [each for each in ("storescu", "storescp", "Orthanc") if shutil.which(each) is None]
+    missing = [each for each in _PEERS if _program(each) is None]
     if missing:
         raise SystemExit(f"needs {', '.join(missing)}: sh scripts/install-peers.sh")
     with tempfile.TemporaryDirectory(prefix="bench-ingest-") as text:
@@ -83,6 +84,13 @@ def main() -> None:
             for peer, associations in (("orthanc", 1), ("orthanc", 4), ("pynetdicom", 1), ("dcmtk", 1))
         }
         print(json.dumps({"benchmark": "ingest", **ratios, "rss_mb": round(many_mb)}))
+
+
+def _program(name: str) -> str | None:
+    """Return where a peer's program is; pynetdicom's, beside our Python, have the names of DCMTK's."""
+    ours = Path(sys.executable).parent
+    elsewhere = [each for each in os.get_exec_path() if Path(each) != ours]
+    return shutil.which(name, path=os.pathsep.join(elsewhere))
 
 
 def _slices(folder: Path, number: int) -> list[Path]:
@@ -143,18 +151,20 @@ def _send(receiver: Receiver, files: list[Path], associations: int, *options: st
     senders = [
         subprocess.Popen(  # noqa: S603 - a program that we named
             [
-                *("storescu", "-xe", "--max-send-pdu", "131072", *options),
+                *(str(_program("storescu")), "-xe", "--max-send-pdu", "131072", *options),
                 *("-aec", receiver.ae_title, "127.0.0.1", str(receiver.port)),
                 *map(str, part),
             ],
             env=_NO_DELAY,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for part in parts
     ]
-    if any(sender.wait(_SENDING_TIMEOUT_S) for sender in senders):
-        raise SystemExit("an instance was not accepted")
+    said = [sender.communicate(timeout=_SENDING_TIMEOUT_S)[1] for sender in senders]
+    if any(sender.returncode for sender in senders):
+        raise SystemExit(f"an instance was not accepted: {' '.join(said)[-2_000:]}")
     return time.perf_counter() - begun
 
 
@@ -221,7 +231,7 @@ def _orthanc(folder: Path, port: int) -> tuple[list[str], str]:
             }
         )
     )
-    return ["Orthanc", str(settings)], "ORTHANC"
+    return [str(_program("Orthanc")), str(settings)], "ORTHANC"
 
 
 def _pynetdicom(folder: Path, port: int) -> tuple[list[str], str]:
@@ -230,7 +240,8 @@ def _pynetdicom(folder: Path, port: int) -> tuple[list[str], str]:
 
 
 def _dcmtk(folder: Path, port: int) -> tuple[list[str], str]:
-    return ["storescp", "--fork", "-pdu", "131072", "-od", str(folder / "store"), str(port)], "STORESCP"
+    program = [str(_program("storescp")), "--fork", "-pdu", "131072"]
+    return [*program, "-od", str(folder / "store"), str(port)], "STORESCP"
 
 
 _COMMANDS = {"ours": _ours, "orthanc": _orthanc, "pynetdicom": _pynetdicom, "dcmtk": _dcmtk}
