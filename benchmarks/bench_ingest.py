@@ -35,6 +35,9 @@ _RUNS = 3
 _SLICES = 300
 _REPEATS_FOR_MEMORY = 10
 _START_TIMEOUT_S = 120.0
+_RESTING_S = 1.0
+_RESTING_SHARE = 0.05
+"""Of a processor: what a receiver that has come to rest uses less of."""
 _AS_INSTALLED = {name: value for name, value in os.environ.items() if name != "TCP_NODELAY"}
 _NO_DELAY = {**_AS_INSTALLED, "TCP_NODELAY": "1"}
 _SENDING_TIMEOUT_S = 300.0
@@ -181,10 +184,9 @@ def _running(name: str, folder: Path, environment: dict[str, str]) -> Iterator[R
     try:
         deadline = time.monotonic() + _START_TIMEOUT_S
         # Our other processes start longer than the listener, and would take its processor meanwhile.
-        while not (_answers(port) and (name != "ours" or '"working"' in (folder / "log").read_text())):
+        while not (_answers(port) and _rests(process.pid)):
             if time.monotonic() > deadline or process.poll() is not None:
                 raise SystemExit(f"{name} did not start: {(folder / 'log').read_text()[-500:]}")
-            time.sleep(0.1)
         yield Receiver(port=port, ae_title=ae_title, process=process)
     finally:
         process.terminate()
@@ -271,6 +273,13 @@ def _processor_s(pid: int) -> float:
             continue  # it ended meanwhile
         ticks += sum(map(int, fields[11:15]))
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _rests(pid: int) -> bool:
+    """Watch for a while; return whether a process and all that it began had next to nothing to do."""
+    before_s = _processor_s(pid)
+    time.sleep(_RESTING_S)
+    return _processor_s(pid) - before_s < _RESTING_SHARE * _RESTING_S
 
 
 def _children(pid: int) -> list[int]:

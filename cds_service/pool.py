@@ -20,14 +20,17 @@ Result = TypeVar("Result")
 _GARBAGE_THRESHOLDS = (20_000, 20, 20)
 """Of the three generations. Headers of some hundred slices are many objects and no garbage: with Python's own
 thresholds the collector takes half the time of reading them."""
+_NICENESS = 10
+"""Senders and EHRs wait for answers, nobody for a measurement: where processors are few, it steps back."""
 
 
 def _begin_process() -> None:
-    """Print nothing of what is read, and leave when the worker is gone.
+    """Step back, print nothing of what is read, and leave when the worker is gone.
 
     A killed parent closes no pipe that its children would notice.
     """
     silence_libraries()
+    os.nice(_NICENESS)
     gc.set_threshold(*_GARBAGE_THRESHOLDS)
     parent = multiprocessing.parent_process()
 

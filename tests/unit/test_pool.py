@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measuring processes: one that dies takes no other's work along, and is replaced."""
+"""Measuring processes: one that dies takes no other's work along, and is replaced; all step back."""
 
 import os
 import threading
@@ -46,3 +46,9 @@ def test_every_process_does_first_what_it_is_told_also_one_that_takes_a_dead_one
     with pytest.raises(BrokenExecutor):
         pool.run(os._exit, 1)
     assert pool.run(os.path.isdir, made)
+
+
+def test_measuring_steps_back_behind_receiving_and_cards() -> None:
+    pool = MeasuringPool(1)
+
+    assert pool.run(os.nice, 0) > os.nice(0)
