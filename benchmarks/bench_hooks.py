@@ -31,7 +31,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from joserfc import jwt
@@ -39,9 +41,13 @@ from joserfc.jwk import ECKey
 
 from cds_service.encoding import outcome_to_json
 from cds_service.engines import create_engine
+from cds_service.pool import MeasuringPool
 from cds_service.store import migrate
 from fhir_gateway import synthetic
 from model.domain import Assessment, Patient, PatientKey, Study, derived_uid
+
+if TYPE_CHECKING:
+    from model.training.phantom import Phantom
 
 _ISS = "https://ehr.bench.example"
 _SYSTEM = "urn:oid:2.999.1"
@@ -411,12 +417,23 @@ def _measuring() -> Iterator[None]:
 
 
 def _measure_without_end() -> None:
+    pool = MeasuringPool(1)
+    while True:
+        pool.run(_measure, None)
+
+
+def _measure(_: None) -> None:
     from model.radiomics import CT_SETTINGS, extract
+
+    made = _phantom()
+    extract(made.volume, made.lesions[0], CT_SETTINGS)
+
+
+@cache
+def _phantom() -> Phantom:
     from model.training.phantom import phantom
 
-    made = phantom(4, shape=(96, 512, 512), spacing_mm=(0.74, 0.74, 1.6))
-    while True:
-        extract(made.volume, made.lesions[0], CT_SETTINGS)
+    return phantom(4, shape=(96, 512, 512), spacing_mm=(0.74, 0.74, 1.6))
 
 
 @contextmanager
