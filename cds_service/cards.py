@@ -123,7 +123,7 @@ def _has_nothing_to_say(decision: Decision) -> bool:
         )
         and not (order.also_taken or order.incomplete or facts.unused or facts.gaps)
         and not facts.unrecognised_drugs
-        and not says_score(decision.imaging, order, hcc=facts.hcc.status, today=decision.today)
+        and not says_score(decision.imaging, order, facts=facts, today=decision.today)
     )
 
 
@@ -186,7 +186,7 @@ class _Writer:
                 imaging_block(
                     decision.imaging,
                     decision.order,
-                    hcc=decision.facts.hcc.status,
+                    facts=decision.facts,
                     today=decision.today,
                     texts=decision.texts,
                 ),

@@ -4,23 +4,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 from cds_service.identity import NoImaging
 from cds_service.markdown import bullets, escaped
+from cds_service.score_limits import SCAN_WINDOW, against_score
 from cds_service.texts import ENGLISH, Texts
 from model.domain import (
     Assessment,
     ModelIdentity,
     ModelStatus,
     NotComputed,
-    NotComputedReason,
     Outcome,
     Rejection,
     Score,
 )
 from model.eligibility.regimens import RegimenOrder
-from model.patient_facts import DiagnosisStatus
+from model.patient_facts import PatientFacts
 from model.phrase import phrase
 from model.wording import (
     BADGE,
@@ -30,9 +30,6 @@ from model.wording import (
     conformal_words,
     percentile_words,
 )
-
-SCAN_WINDOW = timedelta(days=42)
-"""Clinical reference 1.12: imaging at most 28 to 42 days before the decision."""
 
 _DIGEST_SHOWN = 12
 """Hexadecimal digits of a digest that a person can compare; the report has all."""
@@ -47,39 +44,37 @@ _CLAIM = phrase(
 )
 
 
-_NOT_KNOWN_HERE = phrase(
-    "Not checked: whether the lesion was treated locally before the scan, and treatment since the scan."
-)
-"""Clinical reference 1.10 and 1.12: the gate asks for it, and this version cannot tell."""
+_NOT_KNOWN_HERE = phrase("Not checked: systemic therapy before, as not all earlier medication is known.")
+"""Clinical reference 1.12 asks for imaging before any of it."""
 
 
 def imaging_block(
     imaging: Outcome | NoImaging,
     order: RegimenOrder | None,
     *,
-    hcc: DiagnosisStatus,
+    facts: PatientFacts,
     today: date,
     texts: Texts = ENGLISH,
 ) -> str:
     """Return the Markdown of the imaging part: measurements and score, or why there is none."""
-    block = _Block(order=order, hcc=hcc, today=today, texts=texts)
+    block = _Block(order=order, facts=facts, today=today, texts=texts)
     title = texts.say("Imaging (informs only, changes nothing above)")
     return "\n\n".join([f"**{title}**", *block.body(imaging)])
 
 
 def says_score(
-    imaging: Outcome | NoImaging, order: RegimenOrder | None, *, hcc: DiagnosisStatus, today: date
+    imaging: Outcome | NoImaging, order: RegimenOrder | None, *, facts: PatientFacts, today: date
 ) -> bool:
     """Whether the block would show a score, or say that one shows with an order."""
     if not isinstance(imaging, Assessment) or isinstance(imaging.score, NotComputed):
         return False
-    return not _Block(order=order, hcc=hcc, today=today, texts=ENGLISH).against(imaging)
+    return not against_score(imaging, order, facts, today)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Block:
     order: RegimenOrder | None
-    hcc: DiagnosisStatus
+    facts: PatientFacts
     today: date
     texts: Texts
 
@@ -90,15 +85,6 @@ class _Block:
         if isinstance(imaging, Rejection):
             return [self._rejection(imaging)]
         return [self._measurements(imaging), *self._score_or_why_not(imaging)]
-
-    def against(self, assessment: Assessment) -> str:
-        """Return why the computed score of `assessment` may not show; '' when it may."""
-        return (
-            _against_model(assessment)
-            or (_against_order(self.order) if self.order is not None else "")
-            or _against_diagnosis(self.hcc)
-            or _against_scan(assessment.study.study_date, self.today)
-        )
 
     def _none(self, imaging: NoImaging) -> str:
         reason = self.texts.say(imaging.value)
@@ -112,7 +98,7 @@ class _Block:
         say = self.texts.say
         if isinstance(assessment.score, NotComputed):
             return [say("Score not computed, because {reason}.", reason=self._why_not(assessment.score))]
-        if reason := self.against(assessment):
+        if reason := against_score(assessment, self.order, self.facts, self.today):
             return [say("Score not shown, because {reason}.", reason=say(reason))]
         if self.order is None:
             return [self._when_it_shows(assessment)]
@@ -198,7 +184,7 @@ class _Block:
             say("Higher means: {meaning}", meaning=escaped(model.higher_means)),
             self._identity(model, assessment.software_version),
             escaped(" ".join(say(each) for each in acquisition_sentences(score)), _ACQUISITION_MAX_LENGTH),
-            say(_NOT_KNOWN_HERE),
+            *([] if self.facts.past_drugs_complete else [say(_NOT_KNOWN_HERE)]),
             say("This installation's own performance: not yet evaluated"),
         ]
         badge = f"{say(DEMONSTRATION)} {say(BADGE)}" if demonstration else say(BADGE)
@@ -216,65 +202,3 @@ class _Block:
             settings=model.settings_digest[:_DIGEST_SHOWN],
             software=escaped(software_version),
         )
-
-
-def _against_model(assessment: Assessment) -> str:
-    """Return why nothing of this model may show; '' when it may."""
-    if assessment.model.status is ModelStatus.SUSPENDED:
-        return NotComputedReason.SUSPENDED.explanation
-    return ""
-
-
-def _against_order(order: RegimenOrder) -> str:
-    """Return why the score does not speak of `order`; '' when it does."""
-    if not order.regimen.has_criteria:
-        return phrase("this version has no criteria for the combination that is ordered")
-    if not order.regimen.pairs_checkpoint_inhibitor_with_anti_angiogenic:
-        return phrase("it was not studied for this regimen")
-    if order.subject_in_doubt:
-        return phrase("it is not certain whose order this is")
-    if order.status_in_doubt:
-        return phrase("it is not certain whether this is being ordered")
-    return _against_company(order)
-
-
-def _against_company(order: RegimenOrder) -> str:
-    """Return why it is not the pair, and the pair alone, that is given; '' when it is."""
-    if order.also_taken:
-        also = " + ".join(sorted(order.also_taken))
-        return phrase("it speaks only of the pair, and the medication list also holds {drugs}", drugs=also)
-    if not order.is_whole:
-        absent = " + ".join(sorted(order.absent))
-        return phrase(
-            "it speaks only of the whole pair, and {drugs} was not found in this order or ordered of late",
-            drugs=absent,
-        )
-    if order.incomplete:
-        return phrase(
-            "it speaks only of the pair, and an order beside it could not be read or names a drug that is "
-            "not known"
-        )
-    return ""
-
-
-def _against_diagnosis(hcc: DiagnosisStatus) -> str:
-    """Return why the lesion cannot be taken for hepatocellular carcinoma (clinical reference 1.10)."""
-    if hcc is DiagnosisStatus.CONFIRMED:
-        return ""
-    return phrase(
-        "it speaks only of hepatocellular carcinoma, of which no confirmed and active entry was found"
-    )
-
-
-def _against_scan(scan: date | None, today: date) -> str:
-    """Return why the scan cannot inform a decision of today; '' when it can."""
-    if scan is None:
-        return phrase("the date of the scan is not known")
-    # A day of tolerance for time zones.
-    if scan > today + timedelta(days=1):
-        return phrase("the scan is dated in the future")
-    if today - scan > SCAN_WINDOW:
-        return phrase(
-            "the scan is more than {days} days old ({day})", days=SCAN_WINDOW.days, day=scan.isoformat()
-        )
-    return ""

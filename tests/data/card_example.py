@@ -34,6 +34,7 @@ from model.patient_facts import (
     Drug,
     LabFact,
     PatientFacts,
+    Person,
     ProcedureFact,
     ProcedureKind,
     ProcedureStatus,
@@ -90,6 +91,8 @@ def facts(albumin=4.1, ascites=SignGrade.NONE, **more):
         "ascites": ascites and SignFact(grade=ascites, source=source("Observation/ascites")),
         "encephalopathy": SignFact(grade=SignGrade.NONE, source=source("Observation/he")),
         "drugs_complete": True,
+        "procedures_complete": True,
+        "person": Person(birth_date=date(1960, 2, 3)),
     }
     return PatientFacts(**(known | more))
 
@@ -103,7 +106,6 @@ SETTLED = facts(
             source=source("Procedure/egd"),
         ),
     ),
-    procedures_complete=True,
     dipstick=DipstickFact(grade=DipstickGrade.NEGATIVE, source=source("Observation/strip")),
     serology=tuple(
         SerologyFact(test=test, result=SerologyResult.NEGATIVE, source=source(f"Observation/{test.name}"))

@@ -13,7 +13,7 @@ from cds_service.imaging_block import imaging_block
 from fhir_gateway.patient import RecordPatient
 from model.domain import AwaitedOutcome, Patient, PatientKey, Study
 from model.errors import ConfigError
-from model.patient_facts import DiagnosisStatus
+from model.patient_facts import Diagnosis, DiagnosisStatus, PatientFacts
 
 BORN = date(1951, 7, 9)
 SYSTEM = "urn:oid:2.999.1"
@@ -38,7 +38,9 @@ def test_newer_images_are_told_of_to_those_whose_they_are(birth_date: date, said
 
 
 def test_the_card_says_that_a_result_is_pending() -> None:
-    text = imaging_block(NoImaging.AWAITED, None, hcc=DiagnosisStatus.CONFIRMED, today=date(2026, 5, 2))
+    facts = PatientFacts(hcc=Diagnosis(status=DiagnosisStatus.CONFIRMED))
+
+    text = imaging_block(NoImaging.AWAITED, None, facts=facts, today=date(2026, 5, 2))
 
     assert (
         "Imaging result pending: newer images of the last study have arrived and are being assessed." in text

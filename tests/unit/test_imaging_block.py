@@ -40,8 +40,8 @@ study = example.study
 assessment = example.assessment
 
 
-def block(imaging, order=WHOLE, hcc=DiagnosisStatus.CONFIRMED):
-    return imaging_block(imaging, order, hcc=hcc, today=TODAY)
+def block(imaging, order=WHOLE, hcc=DiagnosisStatus.CONFIRMED, **more):
+    return imaging_block(imaging, order, facts=facts(hcc=Diagnosis(status=hcc), **more), today=TODAY)
 
 
 def test_a_demonstration_score_is_marked_as_meaningless_and_carries_its_origin():
@@ -136,7 +136,8 @@ def test_no_score_shows_for_a_patient_without_confirmed_hcc(status, order):
     text = block(assessment(), order, status)
 
     assert "0.62" not in text
-    assert "no confirmed and active entry" in text
+    kind = DiagnosisStatus.OTHER_KIND
+    assert ("fibrolamellar, mixed or sarcomatoid" if status is kind else "no confirmed and active") in text
 
 
 def test_the_diagnosis_of_the_record_decides_on_the_card_whether_a_score_shows():
@@ -170,7 +171,8 @@ def test_a_score_names_its_percentile_by_the_cases_it_stands_among_and_what_was_
     assert "percentile 71 among the model's calibration cases" in text
     assert "cannot say high or low" in text
     assert "reference cohort" not in text
-    assert "Not checked: whether the lesion was treated locally before the scan" in text
+    assert "Not checked: systemic therapy before" in text
+    assert "Not checked: systemic" not in block(assessment(), past_drugs_complete=True)
 
 
 def test_a_scan_of_42_days_still_informs():
