@@ -8,63 +8,26 @@ next look is due, or opens a revision of the assessment. Between two looks nothi
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from typing import Any
 
 from cds_service.build import Shared
 from cds_service.config import CompleteConfig
 from cds_service.encoding import encode
-from cds_service.pacs import build_pacs
-from cds_service.receiving import build_intake
-from cds_service.store import Look, Revision
-from dicom_listener.completeness import (
-    Comparison,
-    Ours,
-    compare,
-    images_and_outlines,
-    in_doubt,
-    our_series,
-    priors_of,
-    shows_abdomen,
-    what_lacks,
-)
+from cds_service.holdings import Finding, Holdings
+from cds_service.store import LaterLook, Look, Revision
+from dicom_listener.completeness import images_and_outlines, priors_of, shows_abdomen
 from dicom_listener.identity import UNIDENTIFIED_ISSUER
-from dicom_listener.intake import taken_sop_classes
 from dicom_listener.measurement import read_study
-from dicom_listener.pacs import Budget, Pacs, Wanted
 from dicom_listener.selection import ImageLimits
 from model.errors import PeerRefused, PeerUnavailable
 
 _MOST_DOUBLINGS = 16
 _LEASE_MARGIN = timedelta(minutes=5)
 """Beyond the time of a fetch, for the questions before and after it."""
-_INSTANCES_AT_ONCE = 100
-"""Of one C-MOVE or C-GET: what is spent is looked at in between."""
-_MOST_SERIES_ASKED = 200
 _MOST_PRIORS_LOOKED_AT = 10
 _PRIOR_ATTEMPTS = 10
-_NOT_ASKED = "the PACS could not be asked"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Finding:
-    """What a look found."""
-
-    comparison: Comparison | None
-    """None where the PACS could not be asked."""
-    lacks: str
-    """What the study lacks, in words; '' when it is whole."""
-    needs_only: bool = False
-    """Whether it is the model that lacks something while all that the PACS holds is here."""
-    brought: bool = False
-    """Whether something came that was not here before."""
-
-    @property
-    def is_whole(self) -> bool:
-        return not self.lacks
 
 
 class Completing:
@@ -87,17 +50,12 @@ class Completing:
         self._store = shared.store
         self._study_ref = shared.study_ref
         self._log = shared.log
-        self._limits = limits
-        self._phase = phase
         self._now = now
-        self._pacs: Pacs | None = None
-        self._taken: frozenset[str] = frozenset()
-        if self._settings.pacs is not None:
-            intake = build_intake(shared)
-            self._taken = frozenset(str(each) for each in taken_sop_classes(intake.limits))
-            self._pacs = build_pacs(
-                self._settings.pacs, intake, calling_ae_title=shared.config.listen.ae_title
-            )
+        self._holdings = (
+            Holdings(shared, self._settings, limits=limits, phase=phase, now=now)
+            if self._settings.pacs is not None
+            else None
+        )
 
     def look(self, study_instance_uid: str, owner: str) -> dict[str, Any]:
         """Whether the study is whole, and if so which revision of its assessment begins.
@@ -115,22 +73,14 @@ class Completing:
             return _answer()
         if changed_at + self._quiet > self._now():
             return self._wait_until(changed_at + self._quiet)
-        if self._pacs is None or self._store.assessments.covers(study_instance_uid, changed_at):
+        if self._holdings is None:
             return self._open(study_instance_uid, owner)
-        look = self._begin(study_instance_uid, owner, changed_at)
-        if isinstance(look, datetime):
-            return self._wait_until(look)
-        # Another look may have ended while this one waited for its turn.
         if self._store.assessments.covers(study_instance_uid, changed_at):
-            finding = None
-        else:
-            # A PACS that gave nothing when asked for single instances is asked for whole series.
-            finding = self._find(self._pacs, study_instance_uid, whole_series=look.attempts > 0)
-        if finding is None or finding.is_whole:
-            if finding is not None:
-                self._log_look("info", "study_whole", study_instance_uid, look, finding)
-            return self._open(study_instance_uid, owner)
-        return self._go_on(study_instance_uid, owner, look, finding)
+            later = self._store.completeness.later_look(study_instance_uid)
+            if later is None or later.due_at > self._now():
+                return self._open(study_instance_uid, owner)
+            return self._look_later(self._holdings, study_instance_uid, owner, changed_at, later)
+        return self._look(self._holdings, study_instance_uid, owner, changed_at)
 
     def prior(self, study_instance_uid: str, owner: str, attempt: int) -> dict[str, Any]:
         """Fetch the newest prior of a study, unless it is one itself.
@@ -141,13 +91,13 @@ class Completing:
             `wait_s` above zero: to be tried again then. `prior`: Study Instance UID of what came.
         """
         if (
-            self._pacs is None
+            self._holdings is None
             or not self._settings.priors
             or self._store.completeness.is_prior(study_instance_uid)
         ):
             return {"wait_s": 0.0, "prior": None}
         try:
-            prior = self._fetch_prior(self._pacs, study_instance_uid, owner)
+            prior = self._fetch_prior(self._holdings, study_instance_uid, owner)
         except (PeerUnavailable, PeerRefused) as error:
             self._log.warning(
                 "prior_not_fetched",
@@ -161,6 +111,24 @@ class Completing:
 
     # -- one look ------------------------------------------------------------------------------------
 
+    def _look(
+        self, holdings: Holdings, study_instance_uid: str, owner: str, changed_at: datetime
+    ) -> dict[str, Any]:
+        look = self._begin(study_instance_uid, owner, changed_at)
+        if isinstance(look, datetime):
+            return self._wait_until(look)
+        # Another look may have ended while this one waited for its turn.
+        if self._store.assessments.covers(study_instance_uid, changed_at):
+            return self._open(study_instance_uid, owner)
+        # A PACS that gave nothing when asked for single instances is asked for whole series.
+        finding = holdings.find(study_instance_uid, whole_series=look.attempts > 0)
+        if not finding.is_whole:
+            return self._go_on(study_instance_uid, owner, look, finding)
+        self._log_look("info", "study_whole", study_instance_uid, look, finding)
+        # Before the revision is opened: killed in between, the study is looked at once more.
+        self._store.completeness.look_no_later(study_instance_uid)
+        return self._open(study_instance_uid, owner)
+
     def _begin(self, study_instance_uid: str, owner: str, changed_at: datetime) -> Look | datetime:
         now = self._now()
         return self._store.completeness.begin_look(
@@ -171,112 +139,9 @@ class Completing:
     def _lease(self) -> timedelta:
         return timedelta(seconds=self._settings.maximum_fetch_s) + _LEASE_MARGIN
 
-    def _find(self, pacs: Pacs, study_instance_uid: str, *, whole_series: bool) -> _Finding:
-        """Compare with the PACS, fetch what is missing and compare again."""
-        comparison: Comparison | None = None
-        brought = False
-        trouble = ""
-        try:
-            comparison = self._compare(pacs, study_instance_uid)
-            if comparison is None:
-                trouble = "the PACS does not know the study"
-            elif not comparison.is_whole:
-                brought, comparison, trouble = self._fetch(
-                    pacs, study_instance_uid, comparison, whole_series=whole_series
-                )
-        except (PeerUnavailable, PeerRefused) as error:
-            trouble = str(error)
-        if comparison is None:
-            return _Finding(comparison=None, lacks=f"{_NOT_ASKED}: {trouble}")
-        if not comparison.is_whole:
-            lacks = f"{comparison.in_words}; {trouble}" if trouble else comparison.in_words
-            return _Finding(comparison=comparison, lacks=lacks, brought=brought)
-        if brought:
-            return _Finding(comparison=comparison, lacks="its objects have just arrived", brought=True)
-        return _Finding(comparison=comparison, lacks=self._needs(study_instance_uid), needs_only=True)
-
-    def _compare(self, pacs: Pacs, study_instance_uid: str) -> Comparison | None:
-        held = pacs.study(study_instance_uid)
-        if held is None:
-            return None
-        received = self._store.received.instances(study_instance_uid)
-        reports = self._store.completeness.our_reports(study_instance_uid)
-        ours = Ours(series_instance_uids=our_series(reports), count=len(reports))
-        doubtful = in_doubt(held, received, ours)
-        named = {
-            each.series_instance_uid: pacs.instances(study_instance_uid, each.series_instance_uid)
-            for each in islice(doubtful, _MOST_SERIES_ASKED)
-        }
-        return compare(study_instance_uid, held, received, named, ours=ours, taken_sop_classes=self._taken)
-
-    def _fetch(
-        self, pacs: Pacs, study_instance_uid: str, before: Comparison, *, whole_series: bool
-    ) -> tuple[bool, Comparison, str]:
-        """Fetch what is missing; return whether something came, what is missing now, and what went wrong."""
-        lacking = (before.expected or 0) - before.arrived
-        if lacking > self._settings.maximum_fetch_instances:
-            return False, before, "more than complete.maximum_fetch_instances are missing"
-        here = self._held_here(study_instance_uid)
-        trouble = ""
-        begun = self._now()
-        wanted = [replace(each, sop_instance_uids=()) if whole_series else each for each in before.wanted]
-        try:
-            self._fetch_all(pacs, wanted, study_instance_uid)
-        except (PeerUnavailable, PeerRefused) as error:
-            trouble = str(error)
-        came = self._held_here(study_instance_uid).keys() - here.keys()
-        after = Comparison(
-            arrived=min(before.arrived + len(came), before.expected or 0),
-            expected=before.expected,
-        )
-        self._log.info(
-            "study_fetched",
-            study_ref=self._study_ref(study_instance_uid),
-            count=len(came),
-            arrived=after.arrived,
-            expected=after.expected,
-            seconds=round((self._now() - begun).total_seconds(), 3),
-            explanation=trouble,
-        )
-        return bool(came), after, trouble
-
-    def _fetch_all(self, pacs: Pacs, wanted: Sequence[Wanted], study_instance_uid: str) -> None:
-        budget = Budget(
-            seconds=self._settings.maximum_fetch_s,
-            maximum_bytes=self._settings.maximum_fetch_mb * 1_000_000,
-        )
-        by_move = self._settings.pacs is not None and self._settings.pacs.retrieve == "c-move"
-        here = self._held_here(study_instance_uid) if by_move else {}
-        for each in _in_parts(wanted):
-            pacs.fetch(each, budget)
-            if by_move:
-                # It came to the listener, another process.
-                before, here = here, self._held_here(study_instance_uid)
-                budget.spend(sum(size for uid, size in here.items() if uid not in before))
-            else:
-                budget.check()
-
-    def _held_here(self, study_instance_uid: str) -> dict[str, int]:
-        """Return size in bytes of each instance of a study, by SOP Instance UID."""
-        return {
-            # One that is gone is told by the step that reads it.
-            each.sop_instance_uid: each.path.stat().st_size if each.path.exists() else 0
-            for each in self._store.received.instances(study_instance_uid)
-        }
-
-    def _needs(self, study_instance_uid: str) -> str:
-        """Return what the model needs and does not find in the study, in words."""
-        try:
-            return what_lacks(
-                self._store.received.instances(study_instance_uid), self._limits, phase=self._phase
-            )
-        except Exception as error:  # noqa: BLE001 - a fault on its objects is told by the step that selects them
-            self._log.warning("needs_not_known", error=type(error).__name__)
-            return ""
-
     # -- what follows --------------------------------------------------------------------------------
 
-    def _go_on(self, study_instance_uid: str, owner: str, look: Look, finding: _Finding) -> dict[str, Any]:
+    def _go_on(self, study_instance_uid: str, owner: str, look: Look, finding: Finding) -> dict[str, Any]:
         """Wait for the next look, or do what the settings say when the time is over."""
         now = self._now()
         over_at = look.waiting_since + timedelta(seconds=self._settings.maximum_wait_s)
@@ -294,6 +159,7 @@ class Completing:
             explanation=finding.lacks,
         )
         if is_over and policy != "wait":
+            self._look_once_more(study_instance_uid, done=0, since=now)
             if finding.needs_only:
                 # The selection says what is missing, with its own reason.
                 return self._open(study_instance_uid, owner)
@@ -307,8 +173,47 @@ class Completing:
         )
         return self._wait_until(due)
 
+    def _look_later(
+        self,
+        holdings: Holdings,
+        study_instance_uid: str,
+        owner: str,
+        changed_at: datetime,
+        later: LaterLook,
+    ) -> dict[str, Any]:
+        """Ask once more about a study that went on, or was rejected, without something.
+
+        What comes is looked at like all that arrives. What turns out to be whole as it is, as when the
+        PACS had been away, is assessed once more.
+        """
+        look = self._begin(study_instance_uid, owner, changed_at)
+        if isinstance(look, datetime):
+            return self._wait_until(look)
+        finding = holdings.find(study_instance_uid, whole_series=later.done > 0)
+        outcome = "came" if finding.brought else "whole" if finding.is_whole else "wait"
+        self._log_look("info", "study_looked_at_later", study_instance_uid, look, finding, outcome=outcome)
+        if finding.is_whole:
+            opened = self._open(study_instance_uid, owner, once_more=True)
+            self._store.completeness.look_no_later(study_instance_uid)
+            return opened
+        # The wait of what came begins now, not when the study first waited.
+        self._store.completeness.end_wait(study_instance_uid)
+        if finding.brought:
+            return self._wait_until(self._now() + self._quiet)
+        self._look_once_more(study_instance_uid, done=later.done + 1, since=later.since)
+        return _answer()
+
+    def _look_once_more(self, study_instance_uid: str, *, done: int, since: datetime) -> None:
+        """Note when the study is looked at again after `done` later looks, if it is."""
+        delays_s = self._settings.later_looks_s
+        if done < len(delays_s):
+            due_at = since + timedelta(seconds=delays_s[done])
+            self._store.completeness.look_later(study_instance_uid, done=done, since=since, due_at=due_at)
+        else:
+            self._store.completeness.look_no_later(study_instance_uid)
+
     def _log_look(
-        self, level: str, event: str, study_instance_uid: str, look: Look, finding: _Finding, **more: str
+        self, level: str, event: str, study_instance_uid: str, look: Look, finding: Finding, **more: str
     ) -> None:
         comparison = finding.comparison
         write = getattr(self._log, level)
@@ -322,16 +227,18 @@ class Completing:
             **more,
         )
 
-    def _open(self, study_instance_uid: str, owner: str, *, lacks: str = "") -> dict[str, Any]:
+    def _open(
+        self, study_instance_uid: str, owner: str, *, lacks: str = "", once_more: bool = False
+    ) -> dict[str, Any]:
         opened = self._store.assessments.open_revision(
-            study_instance_uid, owner=owner, now=self._now(), lacks=lacks
+            study_instance_uid, owner=owner, now=self._now(), lacks=lacks, once_more=once_more
         )
         self._store.completeness.end_wait(study_instance_uid)
         return _answer(
             revision=None if opened is None else encode(Revision, opened),
             # Of the revision as it was opened: killed since, a worker asks again and knows no more.
             incomplete=opened.lacks if opened and self._settings.when_incomplete == "reject" else "",
-            prior=self._pacs is not None and self._settings.priors > 0,
+            prior=self._holdings is not None and self._settings.priors > 0,
         )
 
     def _wait_until(self, due: datetime) -> dict[str, Any]:
@@ -349,16 +256,16 @@ class Completing:
 
     # -- priors --------------------------------------------------------------------------------------
 
-    def _fetch_prior(self, pacs: Pacs, study_instance_uid: str, owner: str) -> str | None:
+    def _fetch_prior(self, holdings: Holdings, study_instance_uid: str, owner: str) -> str | None:
         study = read_study(
             study_instance_uid, self._store.received.instances(study_instance_uid), self._default_issuer
         )
         if study.study_date is None or study.patient.key.issuer == UNIDENTIFIED_ISSUER:
             return None
-        found = pacs.studies_of(study.patient.key.patient_id, before=study.study_date)
+        found = holdings.pacs.studies_of(study.patient.key.patient_id, before=study.study_date)
         for each in priors_of(study, found)[:_MOST_PRIORS_LOOKED_AT]:
             prior = each.study_instance_uid
-            held = pacs.study(prior)
+            held = holdings.pacs.study(prior)
             if held is None or not shows_abdomen(each.description, held.series):
                 continue
             now = self._now()
@@ -372,7 +279,7 @@ class Completing:
             if isinstance(look, datetime):
                 return None
             try:
-                self._fetch_all(pacs, images_and_outlines(prior, held), prior)
+                holdings.fetch(images_and_outlines(prior, held), prior)
             finally:
                 self._store.completeness.end_look(
                     prior, owner=owner, next_look_at=self._now(), attempts=0, reason=""
@@ -380,19 +287,6 @@ class Completing:
             self._log.info("prior_fetched", study_ref=self._study_ref(study_instance_uid))
             return prior
         return None
-
-
-def _in_parts(wanted: Sequence[Wanted]) -> list[Wanted]:
-    """Return `wanted` with no more instances named in one than are fetched at once."""
-    return [
-        Wanted(
-            study_instance_uid=each.study_instance_uid,
-            series_instance_uid=each.series_instance_uid,
-            sop_instance_uids=each.sop_instance_uids[start : start + _INSTANCES_AT_ONCE],
-        )
-        for each in wanted
-        for start in range(0, max(1, len(each.sop_instance_uids)), _INSTANCES_AT_ONCE)
-    ]
 
 
 def _answer(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import tomllib
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -239,6 +240,12 @@ class CompleteConfig(Section):
         description="After `maximum_wait_s`: assess what is there, saying so in report and card; reject with "
         "IMG-PART; or go on asking.",
     )
+    later_looks_s: tuple[Seconds, ...] = Field(
+        (3600.0, 86400.0),
+        max_length=10,
+        description="So long after a study went on, or was rejected, without something, the PACS is asked "
+        "once more each; what it holds by then is fetched, and the study is assessed anew. Empty: never.",
+    )
     first_delay_s: Seconds = Field(
         10.0, description="Wait before the PACS is asked again; doubles each time that nothing came of it."
     )
@@ -253,6 +260,13 @@ class CompleteConfig(Section):
         description="Earlier CT or MR studies of the patient's abdomen that are fetched: none, or the "
         "newest. Not over DICOMweb, whose question would carry the Patient ID in a URL.",
     )
+
+    @field_validator("later_looks_s")
+    @classmethod
+    def _one_after_another(cls, delays_s: tuple[float, ...]) -> tuple[float, ...]:
+        if any(later <= earlier for earlier, later in pairwise(delays_s)):
+            raise ValueError("each look must come later than the one before")
+        return delays_s
 
     @model_validator(mode="after")
     def _no_patient_in_a_url(self) -> Self:

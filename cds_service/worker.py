@@ -141,6 +141,8 @@ class Worker:
         for study_instance_uid, changed_at in self._store.received.studies_not_covered(before=unnoticed):
             # The same occasion at each look, so that a study that waits in the queue is not enqueued again.
             self._pipeline.assess(study_instance_uid, occasion=f"quiet since {changed_at.isoformat()}")
+        for study_instance_uid, due_at in self._store.completeness.later_looks_due(now=now):
+            self._pipeline.assess(study_instance_uid, occasion=f"later look due {due_at.isoformat()}")
 
     def begin_what_is_due(self) -> None:
         """Begin deliveries, requests for commitment and reports of commitment whose time has come."""

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from cds_service.store.assessments import Assessments, AssessmentState, Revision
 from cds_service.store.audit import AuditRows
 from cds_service.store.commitments import AskedState, Commitments
-from cds_service.store.completeness import Completeness, Look
+from cds_service.store.completeness import Completeness, LaterLook, Look
 from cds_service.store.database import Database, migrate
 from cds_service.store.feedback import Feedback
 from cds_service.store.outbox import DeliveryState, Errand, Outbox, WrittenReport
@@ -26,6 +26,7 @@ __all__ = [
     "AssessmentState",
     "DeliveryState",
     "Errand",
+    "LaterLook",
     "Look",
     "Recorded",
     "Revision",

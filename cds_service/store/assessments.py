@@ -58,7 +58,13 @@ class Assessments:
         self._database = database
 
     def open_revision(
-        self, study_instance_uid: str, *, owner: str, now: datetime, lacks: str = ""
+        self,
+        study_instance_uid: str,
+        *,
+        owner: str,
+        now: datetime,
+        lacks: str = "",
+        once_more: bool = False,
     ) -> Revision | None:
         """Begin the next assessment of a study; None when what it holds is in one already.
 
@@ -68,6 +74,8 @@ class Assessments:
             The workflow that asks: asking again, as after it was killed, it gets the same revision.
         lacks
             What the study lacks, in words, when it is assessed without.
+        once_more
+            Whether what it holds is assessed a second time, and no third time: it turned out to be whole.
         """
         with self._database.write() as connection:
             # PostgreSQL: a receiving process that adds an instance waits here, and is in the next revision.
@@ -81,7 +89,10 @@ class Assessments:
                 .where(_instances.c.study_instance_uid == study_instance_uid)
                 .order_by(_instances.c.sop_instance_uid)
             ).all()
-            digest = hashlib.sha256("\n".join(f"{uid} {sha}" for uid, sha in held).encode()).hexdigest()
+            content = "\n".join(f"{uid} {sha}" for uid, sha in held)
+            first, second = (
+                hashlib.sha256(each.encode()).hexdigest() for each in (content, f"{content}\nonce more")
+            )
             revision = 1 + max(
                 connection.execute(
                     sa.select(sa.func.coalesce(sa.func.max(table.c.revision), 0)).where(
@@ -95,7 +106,7 @@ class Assessments:
                 _assessments,
                 study_instance_uid=study_instance_uid,
                 revision=revision,
-                instances_digest=digest,
+                instances_digest=second if once_more else first,
                 owner=owner,
                 covers_until=covers_until,
                 state=AssessmentState.OPEN.value,
@@ -112,9 +123,10 @@ class Assessments:
             begun = connection.execute(
                 sa.select(_assessments.c.revision, _assessments.c.created_at, _assessments.c.lacks)
                 .where(_assessments.c.study_instance_uid == study_instance_uid)
-                .where(_assessments.c.instances_digest == digest)
+                .where(_assessments.c.instances_digest.in_((first, second)))
                 .where(_assessments.c.owner == owner)
-            ).one_or_none()
+                .order_by(_assessments.c.revision.desc())
+            ).first()
             if begun is None:
                 return None
             return Revision(

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from cds_service.store.database import Database
 from cds_service.store.tables import incomplete_studies as _waiting
+from cds_service.store.tables import later_looks as _later
 from cds_service.store.tables import prior_studies as _priors
 from cds_service.store.tables import reports as _reports
 
@@ -24,6 +25,17 @@ class Look:
     waiting_since: datetime
     attempts: int
     """Looks since the study last got something."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaterLook:
+    """When a study is looked at again that went on, or was rejected, without something."""
+
+    done: int
+    """Later looks that there were."""
+    since: datetime
+    """When it went on."""
+    due_at: datetime
 
 
 class Completeness:
@@ -114,6 +126,35 @@ class Completeness:
                 sa.select(_waiting.c.reason).where(_waiting.c.study_instance_uid == study_instance_uid)
             ).scalar_one_or_none()
             return reason
+
+    def look_later(self, study_instance_uid: str, *, done: int, since: datetime, due_at: datetime) -> None:
+        """Note when a study is looked at again, in place of what was noted before."""
+        row = {"study_instance_uid": study_instance_uid, "done": done, "since": since, "due_at": due_at}
+        with self._database.write() as connection:
+            self._database.insert_or_update(connection, _later, [row], key=("study_instance_uid",))
+
+    def look_no_later(self, study_instance_uid: str) -> None:
+        """Forget that a study is looked at again."""
+        with self._database.write() as connection:
+            connection.execute(sa.delete(_later).where(_later.c.study_instance_uid == study_instance_uid))
+
+    def later_look(self, study_instance_uid: str) -> LaterLook | None:
+        """When a study is looked at again; None if it is not."""
+        with self._database.read() as connection:
+            row = connection.execute(
+                sa.select(_later).where(_later.c.study_instance_uid == study_instance_uid)
+            ).one_or_none()
+        return None if row is None else LaterLook(done=row.done, since=row.since, due_at=row.due_at)
+
+    def later_looks_due(self, *, now: datetime) -> tuple[tuple[str, datetime], ...]:
+        """Return the studies that are to be looked at again by now, each with its time."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(_later.c.study_instance_uid, _later.c.due_at)
+                .where(_later.c.due_at <= now)
+                .order_by(_later.c.due_at)
+            )
+            return tuple((row.study_instance_uid, row.due_at) for row in rows)
 
     def our_reports(self, study_instance_uid: str) -> tuple[Path, ...]:
         """Files of all that we wrote of a study, whichever revision."""

@@ -77,6 +77,7 @@ incomplete_studies = _table(
     "reason",
     times=("waiting_since", "looked_at", "next_look_at", "owned_until"),
 )
+later_looks = _table("later_looks", "study_instance_uid", "done", times=("since", "due_at"))
 prior_studies = _table("prior_studies", "study_instance_uid", "prior_of", times=("found_at",))
 reports = _table("reports", "sop_instance_uid", "study_instance_uid", "revision", "kind", "path", "sha256")
 deliveries = _table(

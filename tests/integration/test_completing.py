@@ -233,6 +233,33 @@ def test_what_does_not_become_whole_goes_on_or_is_rejected_and_says_how_much_arr
         assert found.detail.startswith("49 of 50 instances arrived")
 
 
+@pytest.mark.parametrize("retrieve", ["c-move", "c-get"])
+def test_what_the_pacs_could_not_give_in_time_is_fetched_later_and_makes_a_new_revision(
+    start_orthanc, site_with, phantom_study, send_all, tmp_path: Path, retrieve
+) -> None:
+    orthanc = start_orthanc()
+    files = phantom_study(tmp_path / "study", STUDY)
+    late = files[20:30]
+    in_time = [each for each in files if each not in late]
+    orthanc.add(in_time)
+    site = site_with(orthanc, retrieve, maximum_wait_s=1.5, later_looks_s=[5, 20])
+    orthanc.knows("HCC_CDS", site.dicom_port)
+    site.start("listen")
+
+    send_all(site.dicom_port, in_time)
+    site.start("work")
+    site.wait_for("study_rejected")
+    first = outcome(site)
+    orthanc.add(late)
+    site.wait_for("study_assessed")
+    second = outcome(site)
+
+    assert isinstance(first, Rejection)
+    assert first.reason is RejectionReason.GAP
+    assert (second.revision, len(second.series.images)) == (2, SLICES)
+    assert [each["outcome"] for each in site.events("study_looked_at_later")][-1] == "came"
+
+
 def test_a_worker_killed_after_it_fetched_goes_on_and_assesses_once(
     start_orthanc, site_with, phantom_study, send_all, tmp_path: Path
 ) -> None:

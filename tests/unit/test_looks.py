@@ -290,6 +290,135 @@ def test_after_proceeding_a_late_image_makes_the_pacs_be_asked_again_and_the_res
     assert (whole["revision"]["revision"], whole["revision"]["lacks"]) == (2, "")
 
 
+@pytest.fixture
+def went_on(completing, pacs, clock, arrive, files) -> Callable[..., Completing]:
+    """Return a function after which a study went on, or was rejected, with 5 of 13 instances."""
+
+    def go_on(policy: str = "proceed") -> Completing:
+        in_pacs(pacs, files)
+        pacs.gives = False
+        looks = completing(when_incomplete=policy, later_looks_s=[3600, 86400])
+        arrive(files[:5])
+        looks.look(STUDY, "a")
+        clock.forward(101)
+        assert looks.look(STUDY, "a")["revision"]["lacks"] == "5 of 13 instances arrived"
+        return looks
+
+    return go_on
+
+
+@pytest.mark.parametrize("policy", ["proceed", "reject"])
+def test_what_reaches_the_pacs_late_is_fetched_by_a_later_look_though_nothing_arrives(
+    went_on, pacs, clock, store, files, policy
+) -> None:
+    looks = went_on(policy)
+    pacs.gives = True
+    asked = pacs.questions
+
+    clock.forward(3590)
+    early, not_due = looks.look(STUDY, "b"), store.completeness.later_looks_due(now=clock())
+    unasked = pacs.questions
+    clock.forward(11)
+    ((study, due_at),) = store.completeness.later_looks_due(now=clock())
+    came = looks.look(STUDY, "c")
+    clock.forward(came["wait_s"] + 1)
+    whole = looks.look(STUDY, "c")
+
+    assert (early["revision"], not_due, unasked) == (None, (), asked)
+    assert (study, due_at <= clock()) == (STUDY, True)
+    assert (came["revision"], came["wait_s"]) == (None, pytest.approx(10.0))
+    assert len(store.received.instances(STUDY)) == len(files)
+    assert (whole["revision"]["revision"], whole["revision"]["lacks"], whole["incomplete"]) == (2, "", "")
+    assert store.completeness.later_look(STUDY) is None
+
+
+def test_later_looks_that_find_nothing_end(went_on, pacs, clock, store) -> None:
+    looks = went_on()
+    since = clock()
+    dues = []
+
+    while (later := store.completeness.later_look(STUDY)) is not None:
+        dues.append((later.due_at - since).total_seconds())
+        clock.now = later.due_at
+        answer = looks.look(STUDY, f"later {later.done}")
+        assert (answer["revision"], answer["wait_s"]) == (None, 0)
+
+    asked = pacs.questions
+    clock.forward(1_000_000)
+    assert looks.look(STUDY, "z")["revision"] is None
+    assert dues == [3600, 86400]
+    assert pacs.questions == asked
+    assert store.completeness.reason(STUDY) is None
+
+
+def test_a_study_rejected_while_the_pacs_was_away_is_assessed_when_it_is_back_and_counts_what_arrived(
+    completing, pacs, clock, store, arrive, files, free_tcp_port
+) -> None:
+    in_pacs(pacs, files)
+    away = completing(port=free_tcp_port, when_incomplete="reject")
+    arrive(files)
+    away.look(STUDY, "a")
+    clock.forward(101)
+    rejected = away.look(STUDY, "a")
+    looks = completing(when_incomplete="reject")
+
+    clock.forward(3601)
+    whole = looks.look(STUDY, "b")
+    store.completeness.look_no_later(STUDY)
+    resumed = looks.look(STUDY, "b")
+    clock.forward(1_000_000)
+
+    assert rejected["incomplete"] == "the PACS could not be asked: the PACS cannot be reached"
+    assert whole["revision"] == resumed["revision"], "killed before the step was kept, it gets the same again"
+    assert (whole["revision"]["revision"], whole["revision"]["lacks"], whole["incomplete"]) == (2, "", "")
+    assert looks.look(STUDY, "c")["revision"] is None
+
+
+def test_an_outline_that_is_drawn_the_next_day_is_fetched_by_a_later_look(
+    completing, pacs, clock, store, arrive, study
+) -> None:
+    in_pacs(pacs, study.images)
+    looks = completing()
+    arrive(study.images)
+    looks.look(STUDY, "a")
+    clock.forward(101)
+    without = looks.look(STUDY, "a")
+    clock.forward(3601)
+    looks.look(STUDY, "b")
+
+    in_pacs(pacs, [study.add_segmentation()])
+    clock.forward(86400)
+    came = looks.look(STUDY, "c")
+    clock.forward(came["wait_s"] + 1)
+    whole = looks.look(STUDY, "c")
+
+    assert without["revision"]["revision"] == 1
+    assert whole["revision"]["revision"] == 2
+    assert store.completeness.later_look(STUDY) is None
+
+
+def test_a_pacs_that_gives_a_little_at_a_later_look_is_waited_for_anew(
+    went_on, pacs, clock, store, files
+) -> None:
+    looks = went_on()
+    pacs.gives = True
+    held, pacs.held = pacs.held, pacs.held[:8]
+    missing = [each for each in held if each not in pacs.held]
+    clock.forward(3601)
+
+    came = looks.look(STUDY, "b")
+    pacs.held, pacs.gives = [*pacs.held, *missing], False
+    clock.forward(came["wait_s"] + 1)
+    waiting = looks.look(STUDY, "b")
+    clock.forward(101)
+    over = looks.look(STUDY, "b")
+
+    assert len(store.received.instances(STUDY)) == 8
+    assert (waiting["revision"], waiting["wait_s"] > 0) == (None, True)
+    assert (over["revision"]["revision"], over["revision"]["lacks"]) == (2, "8 of 13 instances arrived")
+    assert store.completeness.later_look(STUDY).done == 0
+
+
 def test_a_worker_that_is_killed_when_it_rejects_an_incomplete_study_rejects_it_all_the_same(
     completing, pacs, clock, arrive, files
 ) -> None:
