@@ -19,7 +19,7 @@ from fhir_gateway.facts import patient_facts
 from fhir_gateway.medications import OrderedDrugs, ordered_drugs
 from fhir_gateway.orders import ordered_services
 from fhir_gateway.parsing import UnreadableResource, Whose
-from fhir_gateway.patient import RecordPatient, record_patient
+from fhir_gateway.patient import RecordPatient, is_deceased, record_patient
 from fhir_gateway.prefetch import PREFETCH, REQUIRED, read_prefetch
 from fhir_gateway.terminology import Finding
 from fhir_gateway.units import UnitConverter
@@ -132,10 +132,8 @@ class CardWriter:
         """
         context = request.context
         record = record or CallersRecord()
-        whose = Whose(patient_id=context.patient_id, fhir_base=request.fhir_server)
-        ordered = _ordered(request, whose, record)
-        is_order = request.hook is not Hook.PATIENT_VIEW
-        if is_order and recognise(ordered.drugs) is None and not ordered.untold:
+        ordered = _ordered(request, record)
+        if request.hook is not Hook.PATIENT_VIEW and recognise(ordered.drugs) is None and not ordered.untold:
             return []
         completed = record.complete(request.prefetch or {}, patient_id=context.patient_id)
         if completed.asked and self.fetched is not None:
@@ -143,9 +141,25 @@ class CardWriter:
         prefetch = completed.resources
         _require(completed)
         patient = _patient(prefetch, context.patient_id)
+        if is_deceased(prefetch, today=now.date()):
+            # Whoever opens the record afterwards has nothing to decide; the call is in the audit trail.
+            return []
+        return self._cards(request, ordered, completed, patient, now)
+
+    def _cards(
+        self,
+        request: HookRequest,
+        ordered: OrderedDrugs,
+        completed: Completed,
+        patient: RecordPatient,
+        now: datetime,
+    ) -> list[Card]:
+        """Return the cards on a patient who is alive, from a record that is as complete as it can be had."""
+        context = request.context
+        is_order = request.hook is not Hook.PATIENT_VIEW
         facts = _with_reasons(
             patient_facts(
-                prefetch,
+                completed.resources,
                 patient_id=context.patient_id,
                 now=now,
                 converter=self.converter,
@@ -178,7 +192,7 @@ class CardWriter:
                 about_url=self.about_url,
                 smart_launch_url=self.smart_launch_url,
                 texts=self.texts,
-                drafted=ordered_services(context.draft_orders),
+                drafted=ordered_services(context.draft_orders, whose=_whose(request)),
                 silent_when_met=request.hook is Hook.ORDER_SELECT,
             )
         )
@@ -202,22 +216,26 @@ def _with_reasons(facts: PatientFacts, completed: Completed) -> PatientFacts:
     return replace(facts, gaps=(*facts.gaps, *reasons))
 
 
-def _ordered(request: HookRequest, whose: Whose, record: CallersRecord) -> OrderedDrugs:
+def _whose(request: HookRequest) -> Whose:
+    return Whose(patient_id=request.context.patient_id, fhir_base=request.fhir_server)
+
+
+def _ordered(request: HookRequest, record: CallersRecord) -> OrderedDrugs:
     if request.hook is Hook.PATIENT_VIEW:
         return OrderedDrugs(drugs=frozenset())
     if request.hook is Hook.ORDER_DISPATCH:
-        return _dispatched(request, whose, record)
+        return _dispatched(request, record)
     selections = request.context.selections if request.hook is Hook.ORDER_SELECT else None
     try:
-        return ordered_drugs(request.context.draft_orders, whose=whose, selections=selections)
+        return ordered_drugs(request.context.draft_orders, whose=_whose(request), selections=selections)
     except UnreadableResource as error:
         raise MalformedRequest("context.draftOrders") from error
 
 
-def _dispatched(request: HookRequest, whose: Whose, record: CallersRecord) -> OrderedDrugs:
+def _dispatched(request: HookRequest, record: CallersRecord) -> OrderedDrugs:
     references = request.context.dispatched_orders
     found = dispatched(references, request.prefetch or {}, record, fhir_base=request.fhir_server)
-    ordered = ordered_drugs(found.bundle, whose=whose)
+    ordered = ordered_drugs(found.bundle, whose=_whose(request))
     if not found.unread:
         return ordered
     if recognise(ordered.drugs) is None:

@@ -15,7 +15,14 @@ from cds_service.texts import Texts
 from fhir_gateway.orders import CODES, Coding, Orderable, service_request
 from model.eligibility.assess import Finding, Truth
 from model.eligibility.criterion import Severity
-from model.patient_facts import Analyte, DiagnosisStatus, PatientFacts, SerologyResult, SerologyTest
+from model.patient_facts import (
+    Analyte,
+    DiagnosisStatus,
+    PatientFacts,
+    SerologyFact,
+    SerologyResult,
+    SerologyTest,
+)
 
 _UUID_NAMESPACE = uuid.UUID("b9f322cb-f202-5a23-8c23-fac4fd9552ae")
 
@@ -62,9 +69,7 @@ _RESOLVES: Mapping[str, tuple[Orderable, ...]] = {
     "R24": (Orderable.URINE_PROTEIN,),
     "R28": (Orderable.PLATELETS,),
     "R29": (Orderable.INR,),
-    "R30": (Orderable.HBSAG, Orderable.ANTI_HBC),
     "R31": (Orderable.HBV_DNA,),
-    "R32": (Orderable.HBSAG, Orderable.ANTI_HBC),
     "R33": (Orderable.HBSAG, Orderable.ANTI_HBC),
     "R34": (Orderable.HCV_ANTIBODY,),
     "R52a": (Orderable.BILIRUBIN,),
@@ -191,6 +196,12 @@ class Suggester:
             return (Orderable.URINE_PROTEIN_24H,) if much else ()
         if finding.truth is Truth.NOT_MET:
             return ()
+        if identifier == "R30":
+            # Whether an antiviral is taken no test can tell; whether there is virus, in spite of a surface
+            # antigen that was not found or is not certain, its DNA does.
+            surface = facts.result(SerologyTest.HBSAG)
+            in_doubt = surface is not None and surface.result is not SerologyResult.POSITIVE
+            return (Orderable.HBV_DNA,) if in_doubt else ()
         hcv = facts.result(SerologyTest.ANTI_HCV)
         if identifier == "R34" and hcv is not None and hcv.result is SerologyResult.POSITIVE:
             return (Orderable.HCV_RNA,)
@@ -208,8 +219,16 @@ def without(wanted: Mapping[Orderable, bool], given: AbstractSet[Orderable]) -> 
 def _is_known(facts: PatientFacts, orderable: Orderable) -> bool:
     if (analyte := _ANALYTES.get(orderable)) is not None and facts.lab(analyte) is not None:
         return True
-    if (test := _TESTS.get(orderable)) is not None and facts.result(test) is not None:
+    if (test := _TESTS.get(orderable)) is not None and _is_answered(facts.result(test)):
         return True
     if orderable is Orderable.ECOG:
         return facts.ecog is not None
     return orderable is Orderable.URINE_PROTEIN and facts.dipstick is not None
+
+
+def _is_answered(fact: SerologyFact | None) -> bool:
+    """Whether a test has an answer that counts; what contradicts itself or is unclear is to be repeated."""
+    return fact is not None and fact.result in _ANSWERS and not fact.is_outdated
+
+
+_ANSWERS = (SerologyResult.POSITIVE, SerologyResult.NEGATIVE)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+from fhir_gateway.parsing import Belonging, Whose
 from fhir_gateway.terminology import LOINC, SNOMED
 
 Coding = tuple[str, str]
@@ -96,16 +97,21 @@ def service_request(
     return order
 
 
-def ordered_services(draft_orders: Any) -> frozenset[Coding]:
-    """Return the codes of the ServiceRequests in `context.draftOrders`, JSON as parsed.
+_STANDING = ("draft", "active")
+"""Statuses of an order that is being made or was made: what is revoked or in error will not be done."""
 
-    What cannot be read names nothing; it only makes a suggestion one that the client may drop.
+
+def ordered_services(draft_orders: Any, *, whose: Whose) -> frozenset[Coding]:
+    """Return the codes of this patient's own ServiceRequests in `context.draftOrders`, JSON as parsed.
+
+    What cannot be read, does not stand, or may be another patient's names nothing: that only makes a
+    suggestion which the client may drop.
     """
     entries = draft_orders.get("entry") if isinstance(draft_orders, Mapping) else None
     found: set[Coding] = set()
     for entry in entries if isinstance(entries, list) else ():
         order = entry.get("resource") if isinstance(entry, Mapping) else None
-        if not isinstance(order, Mapping) or order.get("resourceType") != "ServiceRequest":
+        if not isinstance(order, Mapping) or not _stands(order, whose):
             continue
         code = order.get("code")
         codings = code.get("coding") if isinstance(code, Mapping) else None
@@ -114,3 +120,12 @@ def ordered_services(draft_orders: Any) -> frozenset[Coding]:
                 case {"system": str(system), "code": str(value)}:
                     found.add((system, value))
     return frozenset(found)
+
+
+def _stands(order: Mapping[str, Any], whose: Whose) -> bool:
+    return (
+        order.get("resourceType") == "ServiceRequest"
+        and order.get("status") in _STANDING
+        and not order.get("doNotPerform")
+        and whose.owns_raw(order) is Belonging.OWN
+    )

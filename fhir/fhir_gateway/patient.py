@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from fhir_gateway.parsing import UnreadableResource, day_of, parse
@@ -58,6 +59,32 @@ def record_patient(prefetch: Mapping[str, Any]) -> RecordPatient:
         ),
         replaces_another="replaces" in links,
     )
+
+
+def is_deceased(prefetch: Mapping[str, Any], *, today: date) -> bool:
+    """Return whether the patient of `prefetch` is said for certain to have died (`Patient.deceased[x]`).
+
+    It is read from the JSON itself. What is of another type, says both, or names a day to come is no such
+    statement: for somebody who may be alive nobody is to stay silent.
+    """
+    patient = prefetch.get("patient")
+    if not isinstance(patient, Mapping):
+        return False
+    said, died = patient.get("deceasedBoolean"), patient.get("deceasedDateTime")
+    if died is None:
+        return said is True
+    # A year or a month may stand alone; a day of tolerance for time zones.
+    latest = (today + timedelta(days=1)).isoformat()
+    return (
+        said in (None, True)
+        and isinstance(died, str)
+        and _DATE.match(died) is not None
+        and died[: len(latest)] <= latest
+    )
+
+
+_DATE = re.compile(r"[0-9]{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01])(T.+)?)?)?$")
+"""A dateTime of FHIR R4, as far as its day."""
 
 
 def _is_over(identifier: Any) -> bool:

@@ -694,3 +694,34 @@ def test_default_settings_build_an_application_that_lets_nobody_in(log_lines, re
     )
 
     assert app.test_client().get("/cds-services").status_code == 401
+
+
+# -- deceased patients -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hook", ["patient-view", "order-select", "order-sign"])
+@pytest.mark.parametrize("died", [{"deceasedBoolean": True}, {"deceasedDateTime": "2026-11-22"}])
+def test_of_a_patient_who_died_there_is_no_card_and_the_call_is_in_the_audit_trail(start, store, died, hook):
+    outcomes = Outcomes(outcome())
+    alive, dead = record(findings=None), record(findings=None)
+    dead["patient"] |= died
+    client = start(outcomes)
+    assert cards(client, order(alive, hook=hook))
+    outcomes.asked.clear()
+
+    written = cards(client, order(dead, hook=hook))
+
+    assert written == []
+    assert outcomes.asked == [], "nobody looks for images"
+    _alive, row = store.audit.rows(up_to=2)
+    entry = json.loads(row.entry)
+    assert (entry["endpoint"], entry["status"], entry["hook"]) == ("service", 200, hook)
+    assert entry["patient"]
+    assert not entry.get("cards")
+
+
+def test_of_a_patient_who_is_said_to_be_alive_there_are_cards(client):
+    prefetch = record()
+    prefetch["patient"] |= {"deceasedBoolean": False}
+
+    assert cards(client, order(prefetch))

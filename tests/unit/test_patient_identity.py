@@ -8,7 +8,7 @@ import pytest
 from cds_service.config import IdentifierSystemConfig, IdentityConfig
 from cds_service.identity import NoImaging, outcome_of, patient_keys
 from fhir_gateway.parsing import UnreadableResource
-from fhir_gateway.patient import record_patient
+from fhir_gateway.patient import is_deceased, record_patient
 from model.domain import AwaitedOutcome, Patient, PatientKey, Study
 
 MRN, NATIONAL = "urn:oid:2.999.1", "urn:oid:2.999.2"
@@ -170,3 +170,26 @@ def test_each_doubt_on_identity_is_told_as_something_withheld():
 def test_what_is_no_patient_is_refused(resource):
     with pytest.raises(UnreadableResource):
         record_patient({"patient": resource})
+
+
+@pytest.mark.parametrize(
+    ("said", "is_so"),
+    [
+        ({}, False),
+        ({"deceasedBoolean": False}, False),
+        ({"deceasedBoolean": True}, True),
+        ({"deceasedDateTime": "2026-05-01T10:00:00Z"}, True),
+        ({"deceasedDateTime": "2026-05-02"}, True),
+        ({"deceasedDateTime": "2026-05"}, True),
+        ({"deceasedDateTime": "2025"}, True),
+        ({"deceasedDateTime": "2026-05-04"}, False),
+        ({"deceasedDateTime": "2027"}, False),
+        ({"deceasedDateTime": "yesterday"}, False),
+        ({"deceasedDateTime": ""}, False),
+        ({"deceasedBoolean": "true"}, False),
+        ({"deceasedBoolean": 1}, False),
+        ({"deceasedBoolean": False, "deceasedDateTime": "2026-05-01"}, False),
+    ],
+)
+def test_only_a_plain_statement_says_that_a_patient_died(said, is_so):
+    assert is_deceased({"patient": patient(**said)}, today=date(2026, 5, 2)) is is_so

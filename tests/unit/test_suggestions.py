@@ -12,10 +12,12 @@ from cds_service.suggestions import Suggester, without
 from cds_service.texts import ENGLISH
 from fhir_gateway import synthetic
 from fhir_gateway.orders import CODES, Orderable, ordered_services, service_request
+from fhir_gateway.parsing import Whose
 from fhir_gateway.terminology import LOINC, SNOMED
-from model.eligibility.assess import Finding, Truth
+from model.eligibility.assess import Finding, Truth, assess
 from model.eligibility.criteria.catalogue import CRITERIA
 from model.eligibility.criterion import Severity
+from model.eligibility.regimens import ATEZOLIZUMAB_BEVACIZUMAB, RegimenOrder
 from model.patient_facts import (
     Analyte,
     Diagnosis,
@@ -33,6 +35,7 @@ from model.patient_facts import (
 )
 
 BY_IDENTIFIER = {each.identifier: each for each in CRITERIA}
+OURS = Whose(patient_id="p1")
 SEEN = Source(reference="Observation/1", on=date(2026, 11, 20), status="final")
 HCC = Diagnosis(
     status=DiagnosisStatus.CONFIRMED, sources=(Source(reference="Condition/hcc", on=None, status=""),)
@@ -143,6 +146,55 @@ def test_hcv_rna_is_ordered_where_there_are_antibodies(result, codes):
     assert ordered(suggested(finding("R34"), facts=facts)) == codes
 
 
+def serology(test, result, **more):
+    return SerologyFact(test=test, result=result, source=SEEN, **more)
+
+
+@pytest.mark.parametrize("result", [SerologyResult.CONTRADICTORY, SerologyResult.INDETERMINATE])
+@pytest.mark.parametrize(
+    ("identifier", "test", "code"),
+    [("R33", SerologyTest.HBSAG, "5195-3"), ("R34", SerologyTest.ANTI_HCV, "16128-1")],
+)
+def test_results_that_contradict_each_other_are_to_be_repeated(identifier, test, code, result):
+    facts = PatientFacts(hcc=HCC, serology=(serology(test, result),))
+
+    assert code in ordered(suggested(finding(identifier), facts=facts))
+
+
+def test_virus_that_was_looked_for_too_long_ago_is_to_be_looked_for_again():
+    known = (
+        serology(SerologyTest.ANTI_HCV, SerologyResult.POSITIVE),
+        serology(SerologyTest.HCV_RNA, SerologyResult.NEGATIVE, is_outdated=True),
+    )
+
+    assert ordered(suggested(finding("R34"), facts=PatientFacts(hcc=HCC, serology=known))) == {"11011-4"}
+
+
+@pytest.mark.parametrize(
+    ("result", "codes"),
+    [
+        (None, set()),
+        (SerologyResult.POSITIVE, set()),
+        (SerologyResult.NEGATIVE, {"42595-9"}),
+        (SerologyResult.CONTRADICTORY, {"42595-9"}),
+    ],
+)
+def test_no_test_is_ordered_to_learn_whether_an_antiviral_is_taken(result, codes):
+    known = (serology(SerologyTest.HBSAG, result),) if result else ()
+
+    assert ordered(suggested(finding("R30"), facts=PatientFacts(hcc=HCC, serology=known))) == codes
+
+
+def test_a_medication_list_that_is_not_known_asks_for_no_panel_of_hepatitis_b():
+    positive = serology(SerologyTest.HBSAG, SerologyResult.POSITIVE)
+    facts = PatientFacts(hcc=HCC, serology=(positive,))
+    findings = assess(facts, RegimenOrder(regimen=ATEZOLIZUMAB_BEVACIZUMAB)).findings
+    treated = [each for each in findings if each.criterion.identifier == "R30"]
+
+    assert [each.truth for each in treated] == [Truth.UNKNOWN]
+    assert suggested(*treated, facts=facts) == []
+
+
 def test_only_what_is_not_known_is_ordered():
     facts = PatientFacts(
         hcc=HCC,
@@ -182,7 +234,30 @@ def test_recommended_is_what_a_warning_cannot_be_settled_without():
 def test_what_is_drafted_already_is_not_suggested():
     drafts = synthetic.bundle(service_request(Orderable.ENDOSCOPY, patient_id="p1"))
 
-    assert suggested(finding("R10"), drafted=ordered_services(drafts)) == []
+    assert suggested(finding("R10"), drafted=ordered_services(drafts, whose=OURS)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "suppresses"),
+    [
+        ({}, True),
+        ({"status": "active"}, True),
+        ({"status": "revoked"}, False),
+        ({"status": "entered-in-error"}, False),
+        ({"status": "unknown"}, False),
+        ({"status": None}, False),
+        ({"doNotPerform": True}, False),
+        ({"subject": {"reference": "Patient/p2"}}, False),
+        ({"subject": {"display": "somebody"}}, False),
+        ({"subject": {"reference": "https://other.example/Patient/p1"}}, False),
+    ],
+)
+def test_only_an_order_that_stands_and_is_this_patients_makes_a_suggestion_needless(change, suppresses):
+    draft = service_request(Orderable.ENDOSCOPY, patient_id="p1") | change
+
+    drafted = ordered_services(synthetic.bundle(draft), whose=OURS)
+
+    assert (suggested(finding("R10"), drafted=drafted) == []) is suppresses
 
 
 @pytest.mark.parametrize(
@@ -202,7 +277,7 @@ def test_what_is_drafted_already_is_not_suggested():
     ],
 )
 def test_drafts_that_cannot_be_read_name_nothing(drafts):
-    assert ordered_services(drafts) == frozenset()
+    assert ordered_services(drafts, whose=OURS) == frozenset()
 
 
 def test_what_another_card_suggests_is_not_suggested_again():
