@@ -102,7 +102,7 @@ def patient_facts(
     labs, outdated_loads, unused_labs = laboratory_facts(
         observations, now=now, windows=windows, converter=converter
     )
-    serology, unused_serology = serology_facts(observations, now=now, windows=windows)
+    serology, preliminary, unused_serology = serology_facts(observations, now=now, windows=windows)
     examined = examination_facts(observations, now=now, windows=windows, converter=converter)
     missing = prefetched.incomplete
     labs, outdated_labs = _certain(missing, labs, lambda lab: (_key_of(lab.analyte), lab.analyte))
@@ -176,6 +176,7 @@ def patient_facts(
         procedures=procedure_facts(found.procedures, reports, now=now),
         procedures_complete=prefetched.is_whole("procedures") and found.is_whole("Procedure"),
         serology=serology,
+        preliminary=preliminary,
         dipstick=next(iter(dipstick), None),
         blood_pressure=next(iter(pressure), None),
         body=body,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import calendar
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Generic, TypeVar
@@ -17,7 +18,8 @@ T = TypeVar("T")
 
 VALID = frozenset({"final", "amended", "corrected"})
 _CORRECTIONS = frozenset({"amended", "corrected"})
-_NOT_YET_FINAL = frozenset({"registered", "preliminary"})
+PRELIMINARY = frozenset({"preliminary"})
+_NOT_YET_FINAL = PRELIMINARY | {"registered"}
 
 _CLOCK_TOLERANCE = timedelta(minutes=5)
 """Between the clocks of the record and ours."""
@@ -105,13 +107,19 @@ def source_of(observation: Any) -> Source:
     )
 
 
-def problem_of(entry: Entry, now: datetime) -> str:
-    """Return why what `entry` states cannot be used; '' when it can, as far as status and time go."""
+def problem_of(entry: Entry, now: datetime, *, statuses: AbstractSet[str] = VALID) -> str:
+    """Return why what `entry` states cannot be used; '' when it can, as far as status and time go.
+
+    Parameters
+    ----------
+    statuses
+        Those of which it has one if it can be used.
+    """
     observation = entry.observation
     effective = _effective(observation)
     if entry.problem:
         return entry.problem
-    if observation.status not in VALID:
+    if observation.status not in statuses:
         return "it is not final"
     if observation.dataAbsentReason is not None:
         return "the record says that there is no value"
@@ -161,9 +169,15 @@ def moment_of(observation: Any, now: datetime) -> Moment:
         return Moment(first=None, last=published)
 
 
-def stated(entry: Entry, now: datetime, decode: Callable[[Entry], T]) -> Statement[T]:
+def stated(
+    entry: Entry,
+    now: datetime,
+    decode: Callable[[Entry], T],
+    *,
+    statuses: AbstractSet[str] = VALID,
+) -> Statement[T]:
     """Return what `entry` states by `decode`, which raises `UnusableValue` for what it cannot rely upon."""
-    value, problem = None, problem_of(entry, now)
+    value, problem = None, problem_of(entry, now, statuses=statuses)
     if not problem:
         try:
             value = decode(entry)

@@ -67,6 +67,8 @@ class PatientFacts:
     """False: the procedures are not known, or not all of them could be read."""
     serology: tuple[SerologyFact, ...] = ()
     """At most one for each test."""
+    preliminary: tuple[SerologyFact, ...] = ()
+    """Positive results that are not final and may be: at most one for each test, never an answer to it."""
     dipstick: DipstickFact | None = None
     blood_pressure: BloodPressureFact | None = None
     body: tuple[BodyFact, ...] = ()
@@ -109,6 +111,10 @@ class PatientFacts:
     def result(self, test: SerologyTest) -> SerologyFact | None:
         """The current result of `test`; None when it is unknown."""
         return next((each for each in self.serology if each.test is test), None)
+
+    def preliminary_on(self, *tests: SerologyTest) -> tuple[SerologyFact, ...]:
+        """Return the positive results of `tests` that are not final."""
+        return tuple(each for each in self.preliminary if each.test in tests)
 
     def measure(self, measure: BodyMeasure) -> BodyFact | None:
         """The current value of `measure`; None when it is unknown."""

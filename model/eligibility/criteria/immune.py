@@ -36,7 +36,8 @@ HBV_TREATED = Criterion(
         "To do first: entecavir, tenofovir disoproxil or tenofovir alafenamide before or with the "
         "checkpoint inhibitor, and for at least 6 (AASLD) or 12 months (EASL) after it. Lamivudine has a "
         "lower barrier to resistance [MC]. Adefovir and telbivudine are read as well, no other antiviral. "
-        "HBV DNA that is older than its window says that there was virus, so that it stays unknown."
+        "HBV DNA that is older than its window says that there was virus, so that it stays unknown; so does "
+        "a preliminary positive result."
     ),
 )
 HBV_DNA_LOW = Criterion(

@@ -53,17 +53,17 @@ def _hepatitis_b(case: Case) -> _Infection:
         sources.insert(0, surface.source)
     if signs:
         return _Infection(present=True, words=listed(signs), sources=tuple(sources))
-    earlier_signs, earlier_sources = _earlier_viraemia(facts, Analyte.HBV_DNA, SerologyTest.HBV_DNA)
+    open_signs, open_sources = _open_signs(facts, Analyte.HBV_DNA, SerologyTest.HBV_DNA, SerologyTest.HBSAG)
     entries = active(case, Problem.HEPATITIS_B, Problem.HEPATITIS_D)
     on_record = (*entries.within, *entries.perhaps)
-    recorded = (*earlier_sources, *(each.source for each in on_record))
+    recorded = (*open_sources, *(each.source for each in on_record))
     contradicted = surface is not None and surface.result is SerologyResult.CONTRADICTORY
     if surface is not None and (contradicted or surface.result is SerologyResult.NEGATIVE):
         if contradicted or recorded or surface.earlier_positive is not None:
             earlier = (surface.earlier_positive,) if surface.earlier_positive is not None else ()
             also = [
                 *(["positive before"] if earlier else []),
-                *earlier_signs,
+                *open_signs,
                 *([phrase("on record {on_record}", on_record=described(on_record))] if on_record else []),
             ]
             return _Infection(
@@ -76,7 +76,7 @@ def _hepatitis_b(case: Case) -> _Infection:
                 sources=(surface.source, *earlier, *recorded),
             )
         return _Infection(present=False, words=_result_words(surface), sources=(surface.source,))
-    words = [*earlier_signs, *([described(on_record)] if on_record else [])]
+    words = [*open_signs, *([described(on_record)] if on_record else [])]
     return _Infection(
         present=True if entries.within else None, words=listed(words) if words else "", sources=recorded
     )
@@ -87,24 +87,27 @@ def _hepatitis_c(case: Case) -> _Infection:
     signs, sources = _viraemia(facts, Analyte.HCV_RNA, SerologyTest.HCV_RNA)
     if signs:
         return _Infection(present=True, words=listed(signs), sources=tuple(sources))
-    earlier_signs, earlier_sources = _earlier_viraemia(facts, Analyte.HCV_RNA, SerologyTest.HCV_RNA)
+    open_signs, open_sources = _open_signs(
+        facts, Analyte.HCV_RNA, SerologyTest.HCV_RNA, SerologyTest.ANTI_HCV
+    )
     rna = facts.lab(Analyte.HCV_RNA)
     tested = facts.result(SerologyTest.HCV_RNA)
     antibody = facts.result(SerologyTest.ANTI_HCV)
-    if rna is not None or (
-        tested is not None and tested.result is SerologyResult.NEGATIVE and not tested.is_outdated
+    if not facts.preliminary_on(SerologyTest.HCV_RNA) and (
+        rna is not None
+        or (tested is not None and tested.result is SerologyResult.NEGATIVE and not tested.is_outdated)
     ):
         found = rna.source if rna is not None else tested.source if tested is not None else None
         return _Infection(
             present=False, words="HCV RNA not detected", sources=(found,) if found is not None else ()
         )
-    if antibody is not None and antibody.result is SerologyResult.NEGATIVE and not earlier_signs:
+    if antibody is not None and antibody.result is SerologyResult.NEGATIVE and not open_signs:
         return _Infection(present=False, words=_result_words(antibody), sources=(antibody.source,))
     entries = active(case, Problem.HEPATITIS_C)
     found_entries = (*entries.within, *entries.perhaps)
     words = [
         *([_result_words(antibody)] if antibody is not None else []),
-        *earlier_signs,
+        *open_signs,
         *([described(found_entries)] if found_entries else []),
     ]
     return _Infection(
@@ -112,7 +115,7 @@ def _hepatitis_c(case: Case) -> _Infection:
         words=listed(words) if words else "",
         sources=(
             *((antibody.source,) if antibody is not None else ()),
-            *earlier_sources,
+            *open_sources,
             *(each.source for each in found_entries),
         ),
     )
@@ -172,6 +175,23 @@ def _day(source: Source) -> date:
 def _result_words(fact: SerologyFact) -> str:
     day = phrase(" of {on}", on=fact.source.on.isoformat()) if fact.source.on is not None else ""
     return f"{fact.test.value} {fact.result.value}{day}"
+
+
+def _open_signs(
+    facts: PatientFacts, analyte: Analyte, load: SerologyTest, marker: SerologyTest
+) -> tuple[list[str], list[Source]]:
+    """Return the signs that keep an infection possible: too old to tell of now, or not final yet."""
+    signs, sources = _earlier_viraemia(facts, analyte, load)
+    not_final = facts.preliminary_on(marker, load)
+    return (
+        [*signs, *(_preliminary_words(each) for each in not_final)],
+        [*sources, *(each.source for each in not_final)],
+    )
+
+
+def _preliminary_words(fact: SerologyFact) -> str:
+    day = phrase(" on {on}", on=fact.source.on.isoformat()) if fact.source.on is not None else ""
+    return phrase("{test} preliminary positive{day}", test=fact.test, day=day)
 
 
 def _treated(case: Case, criterion: Criterion) -> Finding | None:
@@ -250,8 +270,9 @@ def _past(case: Case, criterion: Criterion) -> Finding | None:
     surface, core = (case.facts.result(each) for each in (SerologyTest.HBSAG, SerologyTest.ANTI_HBC))
     if surface is None or surface.result is not SerologyResult.NEGATIVE or core is None:
         return None
-    viraemia = (_viraemia, _earlier_viraemia)
-    if any(each(case.facts, Analyte.HBV_DNA, SerologyTest.HBV_DNA)[0] for each in viraemia):
+    now_found, _ = _viraemia(case.facts, Analyte.HBV_DNA, SerologyTest.HBV_DNA)
+    perhaps, _ = _open_signs(case.facts, Analyte.HBV_DNA, SerologyTest.HBV_DNA, SerologyTest.HBSAG)
+    if now_found or perhaps:
         return None  # HBV DNA says that it is not past: told by R30
     words = f"{_result_words(surface)}, {_result_words(core)}."
     sources = [surface.source, core.source]
@@ -291,12 +312,15 @@ def _tested(case: Case, criterion: Criterion) -> Finding:
         for test, fact in ((SerologyTest.HBSAG, surface), (SerologyTest.ANTI_HBC, core))
         if fact not in known
     ]
-    also = f" {words}." if words else ""
+    not_final = facts.preliminary_on(SerologyTest.HBSAG, SerologyTest.ANTI_HBC)
+    told = [*([words] if words else []), *(_preliminary_words(each) for each in not_final)]
+    also = phrase(" {words}.", words=listed(told)) if told else ""
     return unknown(
         criterion,
         phrase("{tests} not known", tests=listed(missing)),
         phrase("No valid result that still counts: {missing}.{also}", missing=listed(missing), also=also),
-        sources=sources,
+        sources=[*sources, *(each.source for each in not_final)],
+        in_doubt=bool(not_final),
     )
 
 
