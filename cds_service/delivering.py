@@ -22,7 +22,7 @@ from cds_service.config import Config, DestinationConfig
 from cds_service.encoding import decode
 from cds_service.fhir_results import FhirDestinations
 from cds_service.logs import StudyRef
-from cds_service.store import AskedState, DeliveryState, Errand, Revision, Store
+from cds_service.store import AskedState, DeliveryState, Errand, Revision, Store, WrittenReport
 from cds_service.store.commitments import AskedErrand
 from cds_service.store.outbox import Claimed
 from dicom_listener.calling import Peer
@@ -30,7 +30,6 @@ from dicom_listener.commitment import CommitmentResult, ResultHandler, request_c
 from dicom_listener.deliver import SendResult, send
 from dicom_listener.tls import client_context
 from dicom_listener.web_delivery import WebPeer, send_web
-from fhir_gateway.backend_results import SUPERSEDED
 from model.domain import derived_uid
 from model.errors import PeerRefused, PeerUnavailable
 
@@ -116,18 +115,14 @@ class Delivery:
                 self._put_aside(each, owner, "destination not configured")
             elif not _is_what_passed(each):
                 self._put_aside(each, owner, "not the file that passed the gate")
-            elif node is None and self._store.outbox.is_superseded(each.report, destination):
-                # A withdrawal that found nothing to withdraw leaves no trace on the server.
-                self._put_aside(each, owner, SUPERSEDED)
             else:
                 good.append(each)
         if not good:
             return
-        paths = [each.report.path for each in good]
         if node is None:
-            results = tuple(self._fhir_servers.send(destination, path) for path in paths)
+            results = tuple(self._send_result(destination, each.report) for each in good)
         else:
-            results = self._send_reports(node, paths)
+            results = self._send_reports(node, [each.report.path for each in good])
         for each, result in zip(good, results, strict=True):
             if result.accepted:
                 due_at = self._now() if node is not None and node.storage_commitment else None
@@ -240,6 +235,12 @@ class Delivery:
                 asked=True,
             )
 
+    def _send_result(self, destination: str, result: WrittenReport) -> SendResult:
+        # Asked before, during and after: a withdrawal that found nothing leaves no trace on the server.
+        return self._fhir_servers.send(
+            destination, result.path, lambda: not self._store.outbox.is_superseded(result, destination)
+        )
+
     def _send_reports(self, node: DestinationConfig, paths: Sequence[Path]) -> tuple[SendResult, ...]:
         try:
             return self._send(node, paths)
@@ -275,7 +276,7 @@ class Delivery:
         self, study_instance_uid: str, revision: int, destination: str, state: DeliveryState, owner: str
     ) -> list[Claimed]:
         now = self._now()
-        # One answer for each report; a FHIR server: a turn, a token, and three for all requests.
+        # One answer for each report; a FHIR server: five for its turn, its token and all requests.
         count = len(self._store.outbox.reports(study_instance_uid, revision))
         claimed = self._store.outbox.claim(
             study_instance_uid,

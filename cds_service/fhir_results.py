@@ -7,7 +7,7 @@ import hashlib
 import ipaddress
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +19,15 @@ from cds_service.store import WrittenReport
 from dicom_listener.archive import Archive
 from dicom_listener.deliver import SendResult
 from fhir_gateway.backend import FhirServer, NoToken, Token
-from fhir_gateway.backend_auth import BackendClient, BackendToken, Exchange, HttpAnswer, read_key
-from fhir_gateway.backend_results import write_result
+from fhir_gateway.backend_auth import (
+    BackendClient,
+    BackendToken,
+    Exchange,
+    HttpAnswer,
+    TokenInTime,
+    read_key,
+)
+from fhir_gateway.backend_results import SUPERSEDED, withdraw_result, write_result
 from fhir_gateway.result_document import ResultDocument
 from fhir_gateway.results import WrittenDocument, result_document
 from model.domain import Assessment, Outcome, Rejection, derived_uid
@@ -41,9 +48,9 @@ _EVERYWHERE = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 _AT_ONCE = 4
 """Results that one server gets at a time: after it was down, there may be hundreds."""
 
-_EXCHANGES = 3
-"""An errand is leased for several times the time of one answer, and something for reading files. It waits for
-its turn for one of them at most; in the other three all its requests must have been answered."""
+_EXCHANGES = 5
+"""An errand is leased for several times the time of one answer, and something for reading files. In so many
+of them it must have ended: its turn, for which it waits for one at most, its token and all its requests."""
 
 
 def write_fhir_result(
@@ -119,8 +126,15 @@ class FhirDestinations:
     def __contains__(self, name: object) -> bool:
         return name in self._connections
 
-    def send(self, name: str, path: Path) -> SendResult:
-        """Write the result in the file at `path` to the server `name`."""
+    def send(self, name: str, path: Path, stands: Callable[[], bool]) -> SendResult:
+        """Write the result in the file at `path` to the server `name`, or take it back.
+
+        Parameters
+        ----------
+        stands
+            Whether no newer one may be on its way there. What was written of an older one, as by a worker
+            that was killed before it could look, is withdrawn.
+        """
         try:
             document = ResultDocument.from_json(path.read_bytes())
         except (OSError, ValueError, TypeError, KeyError):
@@ -128,7 +142,10 @@ class FhirDestinations:
         systems = identifier_systems(self._identity, document.patient.key.issuer)
         try:
             with self._connections[name].server() as server:
-                write_result(server, document, systems)
+                if not stands():
+                    withdraw_result(server, document)
+                    return SendResult(accepted=False, retryable=False, reason=SUPERSEDED)
+                write_result(server, document, systems, stands=stands)
         except (PeerUnavailable, PeerRefused) as error:
             return SendResult(accepted=False, retryable=error.retryable, reason=str(error))
         except (ValueError, TypeError, KeyError, AttributeError):
@@ -159,30 +176,33 @@ class _Connection:
             )
         )
         self._turns = threading.BoundedSemaphore(_AT_ONCE)
-        self._token: Token = NoToken()
-        if settings.token_url:
-            self._token = BackendToken(_client(settings), self._exchange(None), wait_s=timeout_s)
+        self._token = BackendToken(_client(settings)) if settings.token_url else None
 
     @contextmanager
     def server(self) -> Iterator[FhirServer]:
-        """Yield the server for one errand, when it is its turn; its time runs from then."""
+        """Yield the server for one errand, when it is its turn; its time runs from the call."""
+        until = time.monotonic() + _EXCHANGES * self._timeout_s
         if not self._turns.acquire(timeout=self._timeout_s):
             raise PeerUnavailable("too many results at once")
         try:
-            until = time.monotonic() + _EXCHANGES * self._timeout_s
-            yield FhirServer(self._settings.base_url, self._exchange(until), self._token)
+            exchange = self._exchange(until)
+            token: Token = NoToken()
+            if self._token is not None:
+                token = TokenInTime(
+                    token=self._token, exchange=exchange, remaining_s=lambda: until - time.monotonic()
+                )
+            yield FhirServer(self._settings.base_url, exchange, token)
         finally:
             self._turns.release()
 
-    def _exchange(self, until: float | None) -> Exchange:
+    def _exchange(self, until: float) -> Exchange:
         def exchange(method: str, url: str, headers: dict[str, str], content: bytes) -> HttpAnswer:
-            own = time.monotonic() + self._timeout_s
             answer = self._outbound.request(
                 method,
                 url,
                 headers=headers,
                 content=content,
-                deadline=own if until is None else min(own, until),
+                deadline=min(time.monotonic() + self._timeout_s, until),
             )
             return HttpAnswer(status=answer.status, content=answer.content, location=answer.location)
 

@@ -143,10 +143,9 @@ class FhirServer:
         headers = {"If-Match": f'W/"{stored.version}"'} if stored.version else {}
         return self._write("PUT", stored.reference, resource | {"id": stored.resource["id"]}, headers)
 
-    def is_reference_to(self, reference: object, stored: Stored) -> bool:
-        """Whether `reference`, of a resource of this server, leads to `stored`, in whatever version."""
-        target = str(reference).removeprefix(f"{self._base_url}/").partition("/_history/")[0]
-        return target == stored.reference
+    def local(self, reference: object) -> str:
+        """Return `reference`, of a resource of this server, as `Patient/123`, in whatever version."""
+        return str(reference).removeprefix(f"{self._base_url}/").partition("/_history/")[0]
 
     def _write(self, method: str, path: str, resource: Element, headers: Mapping[str, str]) -> Stored:
         answer = self._ask(

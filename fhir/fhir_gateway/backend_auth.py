@@ -93,28 +93,24 @@ class BackendToken:
     ----------
     now
         Seconds since 1970.
-    wait_s
-        How long one thread waits for the token that another one fetches.
     """
 
-    def __init__(
-        self,
-        client: BackendClient,
-        exchange: Exchange,
-        *,
-        now: Callable[[], float] = time.time,
-        wait_s: float = 30.0,
-    ) -> None:
+    def __init__(self, client: BackendClient, *, now: Callable[[], float] = time.time) -> None:
         self._client = client
-        self._exchange = exchange
         self._now = now
-        self._wait_s = wait_s
         self._fetching = threading.Lock()
         self._token = ""
         self._ends_at = 0.0
 
-    def get(self) -> str:
+    def get(self, exchange: Exchange, *, wait_s: float) -> str:
         """Return a token that is valid.
+
+        Parameters
+        ----------
+        exchange
+            By which it is fetched.
+        wait_s
+            How long to wait for the one that another thread fetches.
 
         Raises
         ------
@@ -123,11 +119,11 @@ class BackendToken:
         PeerUnavailable
             It does not answer, or cannot now.
         """
-        if not self._fetching.acquire(timeout=self._wait_s):
+        if not self._fetching.acquire(timeout=max(0.0, wait_s)):
             raise PeerUnavailable("token: no answer in time")
         try:
             if not self._token or self._now() >= self._ends_at - _SPARE_S:
-                self._fetch()
+                self._fetch(exchange)
             return self._token
         finally:
             self._fetching.release()
@@ -138,7 +134,7 @@ class BackendToken:
         if self._token == token:
             self._token = ""
 
-    def _fetch(self) -> None:
+    def _fetch(self, exchange: Exchange) -> None:
         self._token = ""
         asked_at = self._now()
         form = {
@@ -147,7 +143,7 @@ class BackendToken:
             "client_assertion_type": _ASSERTION,
             "client_assertion": self._assertion(),
         }
-        answer = self._exchange(
+        answer = exchange(
             "POST",
             self._client.token_url,
             {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
@@ -188,6 +184,31 @@ class BackendToken:
             client.key,
             algorithms=[client.algorithm],
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenInTime:
+    """The token for an errand that must have ended at a certain time, however it is come by.
+
+    Parameters
+    ----------
+    exchange
+        Ends in time itself.
+    remaining_s
+        What is left of the errand's time.
+    """
+
+    token: BackendToken
+    exchange: Exchange
+    remaining_s: Callable[[], float]
+
+    def get(self) -> str:
+        """Return a token that is valid; see `BackendToken.get`."""
+        return self.token.get(self.exchange, wait_s=self.remaining_s())
+
+    def forget(self, token: str) -> None:
+        """Use `token` no more."""
+        self.token.forget(token)
 
 
 def _is_header_value(token: str) -> bool:

@@ -113,11 +113,6 @@ def assessment_identifier(uid: str) -> Element:
     return {"system": _ASSESSMENT, "value": f"urn:oid:{uid}"}
 
 
-def is_of_assessment(identifier: Element) -> bool:
-    """Whether `identifier` is one of `assessment_identifier`."""
-    return identifier.get("system") == _ASSESSMENT
-
-
 def dicom_identifier(uid: str) -> Element:
     """Return the identifier of an object that DICOM names by `uid`."""
     return {"system": _DICOM_UID, "value": f"urn:oid:{uid}"}

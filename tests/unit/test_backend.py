@@ -15,7 +15,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
 from fhir_gateway.backend import FhirServer, NoToken, Stored, token_of
-from fhir_gateway.backend_auth import BackendClient, BackendToken, HttpAnswer, read_key
+from fhir_gateway.backend_auth import BackendClient, BackendToken, HttpAnswer, TokenInTime, read_key
 from model.errors import ConfigError, PeerRefused, PeerUnavailable
 
 BASE = "https://ehr.example/fhir"
@@ -49,7 +49,7 @@ def token_answer(token: Any = "abc", **more: Any) -> HttpAnswer:
     return said({"access_token": token, "token_type": "bearer", "expires_in": 300} | more)
 
 
-def tokens(wire: Wire, now: Callable[[], float] = lambda: 1000.0, **how: Any) -> BackendToken:
+def tokens(wire: Wire, now: Callable[[], float] = lambda: 1000.0, **how: Any) -> TokenInTime:
     client = BackendClient(
         **{
             "token_url": TOKEN_URL,
@@ -61,7 +61,8 @@ def tokens(wire: Wire, now: Callable[[], float] = lambda: 1000.0, **how: Any) ->
         }
         | how
     )
-    return BackendToken(client, wire, now=now)
+    token = BackendToken(client, now=now)
+    return TokenInTime(token=token, exchange=wire, remaining_s=lambda: 20.0)
 
 
 def server(*answers: HttpAnswer) -> tuple[FhirServer, Wire]:
@@ -423,13 +424,14 @@ def test_who_waits_for_the_token_of_another_does_not_wait_for_ever() -> None:
     client = BackendClient(
         token_url=TOKEN_URL, client_id="us", scope="x", key=ES384, key_id="k1", algorithm="ES384"
     )
-    token = BackendToken(client, slow, wait_s=0.05)
-    first = threading.Thread(target=token.get)
+    token = BackendToken(client)
+    first = threading.Thread(target=TokenInTime(token=token, exchange=slow, remaining_s=lambda: 20.0).get)
     first.start()
     assert begun.wait(20)
 
-    with pytest.raises(PeerUnavailable, match="in time"):
-        token.get()
+    for remaining_s in (0.05, -1.0):
+        with pytest.raises(PeerUnavailable, match="in time"):
+            TokenInTime(token=token, exchange=slow, remaining_s=lambda: remaining_s).get()  # noqa: B023
 
     done.set()
     first.join(20)

@@ -223,7 +223,7 @@ def test_a_rejection_of_what_was_never_assessed_is_told_to_no_record(archive: Ar
 def test_a_file_that_is_no_result_is_put_aside_without_a_call(archive: Archive, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("{}")
 
-    result = FhirDestinations(settings(tmp_path, EHR)).send("ehr", tmp_path / "x.json")
+    result = FhirDestinations(settings(tmp_path, EHR)).send("ehr", tmp_path / "x.json", lambda: True)
 
     assert (result.accepted, result.retryable) == (False, False)
     assert result.reason == "the file cannot be read"
@@ -310,11 +310,37 @@ def test_a_server_gets_a_few_results_at_a_time_and_every_one_its_turn(
     assert written is not None
 
     with ThreadPoolExecutor(12) as pool:
-        results = list(pool.map(lambda path: known.send("ehr", path), [written.path] * 12, timeout=60))
+        results = list(
+            pool.map(lambda path: known.send("ehr", path, lambda: True), [written.path] * 12, timeout=60)
+        )
 
     assert [each.reason for each in results] == ["HTTP 404"] * 12
     assert len(asked) == 12
     assert most <= 4
+
+
+def test_an_errand_whose_time_is_over_asks_for_no_token(
+    web: Any, archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, asked = web(lambda _request: None)
+    (tmp_path / "key.pem").write_bytes(ECKey.generate_key("P-384", private=True).as_pem(private=True))
+    known = FhirDestinations(
+        settings(tmp_path, EHR | TOKEN | {"base_url": f"{base}/fhir", "token_url": f"{base}/token"})
+    )
+    written = write_fhir_result(archive, assessment(), [], predecessor=None, preliminary=True)
+    assert written is not None
+    monotonic, passed_s = time.monotonic, [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: monotonic() + passed_s[0])
+
+    def stands() -> bool:
+        # Asked for before the first request of an errand.
+        passed_s[0] = 1000.0
+        return True
+
+    result = known.send("ehr", written.path, stands)
+
+    assert (result.reason, result.retryable) == ("no time is left", True)
+    assert asked == []
 
 
 def test_what_is_sent_arrives_and_where_it_is_kept_is_told(web: Any, outbound: Outbound) -> None:

@@ -102,7 +102,9 @@ def withdrawal(revision: int, number: str) -> ResultDocument:
 
 
 def write(record: Record, what: ResultDocument) -> None:
-    write_result(FhirServer("https://ehr.example/fhir", record, NoToken()), what, (SYSTEM,))
+    write_result(
+        FhirServer("https://ehr.example/fhir", record, NoToken()), what, (SYSTEM,), stands=lambda: True
+    )
 
 
 def test_what_is_not_ours_is_not_marked_by_a_server_that_ignores_the_identifier() -> None:
