@@ -199,11 +199,18 @@ def explain_study(config: Config, study_instance_uid: str, *, identifying: bool)
     from cds_service.explaining import explain
     from cds_service.models import load_configured_bundle
 
-    instances = build_shared(config, "explain").store.received.instances(study_instance_uid)
+    received = build_shared(config, "explain").store.received
+    instances = received.instances(study_instance_uid)
     if not instances:
         click.echo("Nothing of this study is stored.", err=True)
         sys.exit(3)
-    explanation = explain(instances, config, load_configured_bundle(config), identifying=identifying)
+    explanation = explain(
+        instances,
+        config,
+        load_configured_bundle(config),
+        identifying=identifying,
+        disputed=received.is_disputed(study_instance_uid),
+    )
     click.echo("\n".join(explanation.lines))
     if not explanation.is_measured:
         sys.exit(2)

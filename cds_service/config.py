@@ -129,7 +129,8 @@ class ListenConfig(Section):
     different_content: Literal["refuse", "version"] = Field(
         "refuse",
         description="An SOP Instance UID that comes again with other bytes: refused with 0xC002, or kept as "
-        "a new version that is assessed instead (both files stay).",
+        "a new version that is assessed instead (both files stay). One that is refused and names another "
+        "patient withdraws the result of its study.",
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from cds_service.config import Config
 from cds_service.models import extraction_settings
-from cds_service.stages import image_limits
+from cds_service.stages import DISPUTED, image_limits
 from dicom_listener.candidates import Candidate
 from dicom_listener.instance import StoredInstance
 from dicom_listener.measurement import MeasuredStudy, measure_study
@@ -22,7 +22,7 @@ from dicom_listener.selection import StudyContents, study_contents
 from dicom_listener.series import ImageSeries, series_description
 from model.acquisition import AcquisitionFacts
 from model.bundle import Bundle
-from model.domain import MeasuredLesion, NotComputed
+from model.domain import MeasuredLesion, NotComputed, RejectionReason
 from model.errors import RejectedStudy
 
 
@@ -35,7 +35,12 @@ class Explanation:
 
 
 def explain(
-    instances: Sequence[StoredInstance], config: Config, bundle: Bundle, *, identifying: bool
+    instances: Sequence[StoredInstance],
+    config: Config,
+    bundle: Bundle,
+    *,
+    identifying: bool,
+    disputed: bool = False,
 ) -> Explanation:
     """Look at a stored study as the worker would, and keep nothing.
 
@@ -45,6 +50,8 @@ def explain(
         All that was received of the study; at least one.
     identifying
         Whether UIDs, the Patient ID and the descriptions of series are told.
+    disputed
+        Whether an instance came again under another patient's name, and was refused.
 
     Raises
     ------
@@ -55,8 +62,11 @@ def explain(
     contents = study_contents(instances, limits)
     kinds = Counter(each.modality or "unknown" for each in instances)
     lines = [f"{len(instances)} instances: {', '.join(f'{kinds[each]} {each}' for each in sorted(kinds))}"]
+    measured: MeasuredStudy | RejectedStudy
     try:
-        measured: MeasuredStudy | RejectedStudy = measure_study(
+        if disputed:
+            raise RejectedStudy(RejectionReason.SEVERAL_PATIENTS, DISPUTED)  # noqa: TRY301 - as the worker's step
+        measured = measure_study(
             instances,
             limits=limits,
             settings=extraction_settings(bundle),

@@ -3,20 +3,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 from cds_service.build import Shared
 from cds_service.committing import Committer
 from cds_service.engines import create_workflow_engine
 from cds_service.quiet import QuietTimer
 from cds_service.sections import is_loopback
+from cds_service.store import ReceivedInstances
 from dicom_listener.access import Access, CallingPeer
+from dicom_listener.attributes import read_header
 from dicom_listener.commitment import CommitmentHandlers
+from dicom_listener.identity import IDENTITY_KEYWORDS, identity_of, one_identity
 from dicom_listener.instance import Recorded, StoredInstance
 from dicom_listener.intake import Intake, IntakeLimits
 from dicom_listener.scp import ScpSettings, StorageScp
 from dicom_listener.tls import server_context
-from model.errors import ConfigError
+from model.domain import RejectionReason
+from model.errors import ConfigError, RejectedStudy
 
 
 def build_timer(shared: Shared) -> QuietTimer:
@@ -32,12 +38,6 @@ def build_timer(shared: Shared) -> QuietTimer:
 def build_intake(shared: Shared) -> Intake:
     """Return the door to the archive."""
     listen = shared.config.listen
-    received = shared.store.received
-    versioned = listen.different_content == "version"
-
-    def record(instance: StoredInstance) -> Recorded:
-        return received.record_instance(instance, received_at=datetime.now(UTC), versioned=versioned)
-
     return Intake(
         shared.archive,
         IntakeLimits(
@@ -45,9 +45,40 @@ def build_intake(shared: Shared) -> Intake:
             maximum_object_bytes=listen.maximum_object_mb * 1_000_000,
             other_sop_classes=listen.other_sop_classes == "keep",
         ),
-        record=record,
+        record=recorder(shared.store.received, versioned=listen.different_content == "version"),
         log=shared.log,
     )
+
+
+def recorder(received: ReceivedInstances, *, versioned: bool) -> Callable[[StoredInstance], Recorded]:
+    """Return what remembers a stored instance, and what is in doubt since it came.
+
+    Parameters
+    ----------
+    versioned
+        Whether other content of a known SOP Instance UID becomes current.
+    """
+
+    def record(instance: StoredInstance) -> Recorded:
+        now = datetime.now(UTC)
+        recorded = received.record_instance(instance, received_at=now, versioned=versioned)
+        if recorded is Recorded.DIFFERENT and _are_of_different_patients(
+            received.path(instance.sop_instance_uid), instance.path
+        ):
+            return received.record_dispute(instance, at=now)
+        return recorded
+
+    return record
+
+
+def _are_of_different_patients(*paths: Path) -> bool:
+    try:
+        one_identity(identity_of(read_header(each, IDENTITY_KEYWORDS)) for each in paths)
+    except RejectedStudy as rejection:
+        return rejection.reason is RejectionReason.SEVERAL_PATIENTS
+    except OSError:  # the kept one is gone: the step that reads it tells
+        return False
+    return False
 
 
 def build_scp(shared: Shared) -> StorageScp:

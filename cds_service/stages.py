@@ -35,9 +35,10 @@ from dicom_listener.selection import ImageLimits
 from model.acquisition import ContrastPhase
 from model.bundle import Bundle
 from model.domain import Assessment, Outcome, Rejection, RejectionReason, Score
-from model.errors import MeasuringProcessLost, ReportNotConformant
+from model.errors import MeasuringProcessLost, RejectedStudy, ReportNotConformant
 
 SOFTWARE_VERSION = version("hcc-cds")
+DISPUTED = "an object came again with another patient, and was refused"
 
 
 class Stages:
@@ -90,7 +91,10 @@ class Stages:
 
     def select(self, revision: dict[str, Any]) -> list[str]:
         """SOP Instance UIDs of the images that are measured and of their outlines."""
-        return list(self._in_pool(select_images, self._study_task(decode(Revision, revision))))
+        opened = decode(Revision, revision)
+        if self._store.received.is_disputed(opened.study_instance_uid):
+            raise RejectedStudy(RejectionReason.SEVERAL_PATIENTS, DISPUTED)
+        return list(self._in_pool(select_images, self._study_task(opened)))
 
     def measure(self, revision: dict[str, Any], selected: list[str]) -> dict[str, Any]:
         """Measure every lesion of the selected series; masks are left in the archive's work folder."""

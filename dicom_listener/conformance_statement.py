@@ -143,6 +143,8 @@ def _acceptor(settings: StatementSettings) -> Iterator[str]:
         "are refused. An object that comes again with the same bytes is acknowledged and changes nothing; with "
         "other bytes it is "
         + ("kept as a new version." if settings.keeps_versions else "refused with 0xC002.")
+        + " Where an object that is refused for this names another patient than the one that is kept, no result "
+        "of the study is shown of anybody any more."
     )
     yield "### 3.5 Storage commitment as provider"
     yield (

@@ -40,5 +40,7 @@ class Recorded(StrEnum):
     """Other content was there; it is kept as a superseded version, and this one is current."""
     DIFFERENT = "different"
     """The SOP Instance UID is taken by other content, which stays: never overwritten."""
+    ANOTHER_PATIENT = "another patient"
+    """As different, and the two name different patients: whose study it is is in doubt."""
     OURS = "ours"
     """An object that we wrote and that came back: acknowledged, and nothing to assess."""

@@ -53,6 +53,11 @@ _EXPLANATIONS = {
     StorageStatus.TRANSFER_SYNTAX_NOT_SUPPORTED: "The sender must convert it.",
 }
 
+_ANOTHER_PATIENT = (
+    "It names another patient than the object that is kept. The study's result is withdrawn until the study "
+    "is sent again with listen.different_content set to version."
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntakeLimits:
@@ -276,10 +281,13 @@ class Intake:
         else:
             self._archive.write(instance.path, [_PREAMBLE, _file_meta(instance), data])
         recorded = self._record(instance)
-        if recorded in (Recorded.DIFFERENT, Recorded.OURS) and not was_there:
+        is_kept = recorded not in (Recorded.DIFFERENT, Recorded.ANOTHER_PATIENT, Recorded.OURS)
+        if not is_kept and not was_there:
             instance.path.unlink(missing_ok=True)
         if recorded is Recorded.DIFFERENT:
             raise _Refused(StorageStatus.DUPLICATE_WITH_OTHER_CONTENT)
+        if recorded is Recorded.ANOTHER_PATIENT:
+            raise _Refused(StorageStatus.DUPLICATE_WITH_OTHER_CONTENT, _ANOTHER_PATIENT)
         return recorded in (Recorded.NEW, Recorded.VERSIONED)
 
 

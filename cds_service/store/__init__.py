@@ -17,6 +17,7 @@ from cds_service.store.outbox import DeliveryState, Errand, Outbox, WrittenRepor
 from cds_service.store.overview import Overview
 from cds_service.store.received import ReceivedInstances
 from cds_service.store.repeats import Repeats
+from cds_service.store.standing import StandingResults
 from cds_service.store.tokens import SeenJwts
 from cds_service.store.workers import Workers
 from dicom_listener.instance import Recorded
@@ -28,6 +29,7 @@ __all__ = [
     "Errand",
     "LaterLook",
     "Look",
+    "ReceivedInstances",
     "Recorded",
     "Revision",
     "Store",
@@ -58,6 +60,7 @@ class Store:
         self.completeness = Completeness(self._database)
         self.assessments = Assessments(self._database)
         self.outbox = Outbox(self._database)
+        self.standing = StandingResults(self._database)
         self.commitments = Commitments(self._database)
         self.overview = Overview(self._database)
         self.tokens = SeenJwts(self._database)

@@ -18,6 +18,7 @@ from cds_service.store.outbox import DeliveryState
 from cds_service.store.tables import UtcTime
 from cds_service.store.tables import assessments as _assessments
 from cds_service.store.tables import deliveries as _deliveries
+from cds_service.store.tables import disputed_instances as _disputed
 from cds_service.store.tables import instances as _instances
 from cds_service.store.tables import reports as _reports
 from cds_service.store.tables import studies as _studies
@@ -89,7 +90,12 @@ class Assessments:
                 .where(_instances.c.study_instance_uid == study_instance_uid)
                 .order_by(_instances.c.sop_instance_uid)
             ).all()
-            content = "\n".join(f"{uid} {sha}" for uid, sha in held)
+            disputed = connection.execute(
+                sa.select(_disputed.c.sop_instance_uid, _disputed.c.sha256)
+                .where(_disputed.c.study_instance_uid == study_instance_uid)
+                .order_by(_disputed.c.sop_instance_uid, _disputed.c.sha256)
+            ).all()
+            content = "\n".join(f"{uid} {sha}" for uid, sha in (*held, *disputed))
             first, second = (
                 hashlib.sha256(each.encode()).hexdigest() for each in (content, f"{content}\nonce more")
             )
@@ -282,13 +288,19 @@ def _current(count: int) -> sa.Select[tuple[str, bool]]:
         .where(_instances.c.modality.not_in(_CHANGES_NO_MEASUREMENT))
         .exists()
     )
+    disputed_since = (
+        sa.select(_disputed.c.sop_instance_uid)
+        .where(_disputed.c.study_instance_uid == _assessments.c.study_instance_uid)
+        .where(_disputed.c.disputed_at > _assessments.c.covers_until)
+        .exists()
+    )
     theirs = (
         (_assessments.c.patient_id == sa.bindparam(f"patient_id_{n}"))
         & (_assessments.c.issuer == sa.bindparam(f"issuer_{n}"))
         for n in range(count)
     )
     return (
-        sa.select(_assessments.c.outcome, came_since.label("came_since"))
+        sa.select(_assessments.c.outcome, sa.or_(came_since, disputed_since).label("came_since"))
         .where(sa.or_(*theirs))
         .where(_assessments.c.state.in_([AssessmentState.ASSESSED.value, AssessmentState.REJECTED.value]))
         .order_by(sa.func.coalesce(_assessments.c.study_date, "").desc(), _assessments.c.published_at.desc())

@@ -19,7 +19,7 @@ from model.errors import ArchiveUnavailable
 _MIGRATION_LOCK = 0x4843435F434453
 """Key of the PostgreSQL advisory lock under which one process migrates."""
 
-NEWEST_REVISION = "0007"
+NEWEST_REVISION = "0008"
 """The last of the migrations."""
 
 _COUNTED = {"preserve_rowcount": True}

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from cds_service.store.database import Database
 from cds_service.store.tables import UtcTime
 from cds_service.store.tables import assessments as _assessments
+from cds_service.store.tables import disputed_instances as _disputed
 from cds_service.store.tables import instances as _instances
 from cds_service.store.tables import reports as _reports
 from cds_service.store.tables import studies as _studies
@@ -138,12 +139,7 @@ class ReceivedInstances:
         """Make `instance` current in place of `known`, which is kept; False if that is not to be."""
         if known["study_instance_uid"] != instance.study_instance_uid:
             return False
-        was_current = connection.execute(
-            sa.select(_superseded.c.sha256)
-            .where(_superseded.c.sop_instance_uid == instance.sop_instance_uid)
-            .where(_superseded.c.sha256 == instance.sha256)
-        ).first()
-        if was_current is not None:
+        if self._was_current(connection, instance):
             return False
         connection.execute(
             sa.insert(_superseded).values(
@@ -156,7 +152,60 @@ class ReceivedInstances:
             .where(_instances.c.sop_instance_uid == instance.sop_instance_uid)
             .values(**self._row(instance), received_at=at)
         )
+        connection.execute(
+            sa.delete(_disputed).where(_disputed.c.sop_instance_uid == instance.sop_instance_uid)
+        )
         return True
+
+    @staticmethod
+    def _was_current(connection: sa.Connection, instance: StoredInstance) -> bool:
+        return (
+            connection.execute(
+                sa.select(_superseded.c.sha256)
+                .where(_superseded.c.sop_instance_uid == instance.sop_instance_uid)
+                .where(_superseded.c.sha256 == instance.sha256)
+            ).first()
+            is not None
+        )
+
+    def record_dispute(self, instance: StoredInstance, *, at: datetime) -> Recorded:
+        """Remember that `instance`, which is refused, names another patient than the one that is kept.
+
+        The study is assessed anew, and is then of nobody. Late repeats of an earlier version are no dispute.
+        """
+        with self._database.write() as connection:
+            known = self._known(connection, instance.sop_instance_uid)
+            if known["sha256"] == instance.sha256 or self._was_current(connection, instance):
+                return Recorded.DIFFERENT
+            study_instance_uid = known["study_instance_uid"]
+            if self._database.insert_if_absent(
+                connection,
+                _disputed,
+                sop_instance_uid=instance.sop_instance_uid,
+                sha256=instance.sha256,
+                study_instance_uid=study_instance_uid,
+                disputed_at=at,
+            ):
+                connection.execute(_TOUCH, {"of": study_instance_uid, "at": at})
+            return Recorded.ANOTHER_PATIENT
+
+    def is_disputed(self, study_instance_uid: str) -> bool:
+        """Whether an instance of a study came again under another patient's name, and was refused."""
+        with self._database.read() as connection:
+            return (
+                connection.execute(
+                    sa.select(_disputed.c.sha256).where(_disputed.c.study_instance_uid == study_instance_uid)
+                ).first()
+                is not None
+            )
+
+    def path(self, sop_instance_uid: str) -> Path:
+        """File of an instance that is kept."""
+        with self._database.read() as connection:
+            path: str = connection.execute(
+                sa.select(_instances.c.path).where(_instances.c.sop_instance_uid == sop_instance_uid)
+            ).scalar_one()
+        return self._database.archive_dir / path
 
     def superseded(self, sop_instance_uid: str) -> tuple[Path, ...]:
         """Files of the earlier versions of an instance, the oldest first."""

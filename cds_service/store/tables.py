@@ -47,6 +47,9 @@ instances = _table(
     "sha256",
     times=("received_at",),
 )
+disputed_instances = _table(
+    "disputed_instances", "sop_instance_uid", "sha256", "study_instance_uid", times=("disputed_at",)
+)
 superseded_instances = _table(
     "superseded_instances",
     "sop_instance_uid",

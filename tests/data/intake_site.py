@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """An intake over SQLite and real files, and small DICOM files to put in; for `runpy.run_path`."""
 
-from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
@@ -12,9 +11,9 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from cds_service.engines import create_engine
 from cds_service.logs import configure_logs
+from cds_service.receiving import recorder
 from cds_service.store import Store, migrate
 from dicom_listener.archive import Archive
-from dicom_listener.instance import Recorded, StoredInstance
 from dicom_listener.intake import Intake, IntakeLimits, Taken
 from model.domain import derived_uid
 
@@ -52,12 +51,6 @@ class Site:
         self.archive = Archive(folder / "archive")
         self.archive.prepare()
         self.store = Store(engine, self.archive.root)
-
-        def record(instance: StoredInstance) -> Recorded:
-            return self.store.received.record_instance(
-                instance, received_at=datetime.now(UTC), versioned=versioned
-            )
-
         self.log = (folder / "log").open("w")
         self.logger = configure_logs(level="info", process="test", stream=self.log, strict=True)
         self.intake = Intake(
@@ -70,7 +63,7 @@ class Site:
                     **limits,
                 }
             ),
-            record=record,
+            record=recorder(self.store.received, versioned=versioned),
             log=self.logger,
         )
 

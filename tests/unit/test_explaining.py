@@ -18,12 +18,14 @@ def site(tmp_path):
     return path
 
 
-def receive(site, study):
+def receive(site, study, *, refused=0):
     shared = build_shared(load_config(site), "test")
     shared.archive.prepare()
     intake = build_intake(shared)
-    for path in sorted(study.folder.rglob("*.dcm")):
-        assert intake.take_file(path.read_bytes(), source="test").instance is not None, path
+    taken = [
+        intake.take_file(path.read_bytes(), source="test") for path in sorted(study.folder.rglob("*.dcm"))
+    ]
+    assert sum(each.instance is None for each in taken) == refused
     shared.store.close()
 
 
@@ -80,6 +82,20 @@ def test_a_rejected_series_gives_its_figure(site, study, edit):
     assert answer.exit_code == 2
     assert answer.output.count("IMG-GAP: Slices are missing") == 2
     assert "slice spacing 2.50 to 5.00 mm" in answer.output
+
+
+def test_a_study_in_doubt_whose_object_came_again_for_another_patient_says_so(site, study, edit):
+    study.add_segmentation()
+    receive(site, study)
+    edit(study.images[0], lambda ds: setattr(ds, "PatientID", "P2"))
+    receive(site, study, refused=1)
+
+    answer = explained(site, study.uid)
+
+    assert answer.exit_code == 2
+    assert "IMG-ID: The study is of more than one patient" in answer.output
+    assert "came again with another patient, and was refused" in answer.output
+    assert "P2" not in answer.output
 
 
 def test_nothing_stored_is_an_exit_code_of_its_own(site):

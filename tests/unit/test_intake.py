@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one door to the archive, over SQLite and real files."""
 
+import json
 import resource
 import runpy
 from collections.abc import Iterator
@@ -34,10 +35,20 @@ from dicom_listener.syntaxes import (
     UNCOMPRESSED_SYNTAXES,
     other_sop_classes,
 )
-from model.domain import derived_uid
+from model.domain import (
+    AwaitedOutcome,
+    Outcome,
+    Patient,
+    PatientKey,
+    Rejection,
+    RejectionReason,
+    Study,
+    derived_uid,
+)
 
 _DATA = Path(__file__).parents[1] / "data"
 _made = SimpleNamespace(**runpy.run_path(str(_DATA / "intake_site.py")))
+KEY = PatientKey(patient_id="0042", issuer="HOSPITAL")
 Site, file, INSTANCE, STUDY = _made.Site, _made.file, _made.INSTANCE, _made.STUDY
 
 
@@ -103,6 +114,102 @@ def test_a_corrected_patient_id_becomes_current_and_the_study_is_assessed_anew(v
     assert versioning.store.received.superseded(INSTANCE) == (first.instance.path,)
     assert dcmread(first.instance.path).PatientID == "0042"
     assert (before.revision, after.revision) == (1, 2)
+
+
+def published(site: Site, key: PatientKey = KEY) -> Outcome:
+    """Publish an outcome of the study as it is now."""
+    opened = site.store.assessments.open_revision(STUDY, owner="first", now=datetime.now(UTC))
+    outcome = Rejection(
+        study=Study(
+            study_instance_uid=STUDY, study_date=None, patient=Patient(key=key, birth_date=None, sex=None)
+        ),
+        revision=opened.revision,
+        created_at=opened.created_at,
+        reason=RejectionReason.NO_LESION,
+        detail="",
+        software_version="0",
+    )
+    site.store.assessments.record_outcome(outcome)
+    site.store.assessments.publish(outcome, now=datetime.now(UTC))
+    return outcome
+
+
+def test_a_corrected_patient_id_that_is_refused_withdraws_what_was_said_of_the_study(site: Site) -> None:
+    first = site.take(file())
+    before = published(site)
+    named = site.store.assessments.current([KEY])
+
+    corrected = site.take(file(PatientID="0043"))
+    site.log.flush()
+    (logged,) = (json.loads(line) for line in Path(site.log.name).read_text().splitlines())
+    changed_at = site.store.received.changed_at(STUDY)
+    after = site.store.assessments.current([KEY])
+    anew = site.store.assessments.open_revision(STUDY, owner="second", now=datetime.now(UTC))
+    again = site.take(file(PatientID="0043"))
+
+    assert (corrected.status, again.status) == (StorageStatus.DUPLICATE_WITH_OTHER_CONTENT,) * 2
+    assert (named, after) == (before, AwaitedOutcome(study=before.study))
+    assert anew.revision == 2
+    assert site.store.received.is_disputed(STUDY)
+    assert site.store.received.instances(STUDY) == (first.instance,)
+    assert site.store.received.changed_at(STUDY) == changed_at, "the same again begins nothing"
+    assert logged["explanation"].startswith("It names another patient")
+    assert len(site.files()) == 1
+
+
+@pytest.mark.parametrize("change", [{"SeriesDescription": "other"}, {"IssuerOfPatientID": "HOSPITAL"}])
+def test_other_bytes_of_the_same_patient_withdraw_nothing(site: Site, change: dict) -> None:
+    site.take(file())
+    before = published(site)
+
+    refused = site.take(file(**change))
+
+    assert refused.status is StorageStatus.DUPLICATE_WITH_OTHER_CONTENT
+    assert not site.store.received.is_disputed(STUDY)
+    assert site.store.assessments.current([KEY]) == before
+
+
+def test_a_study_sent_again_as_a_new_version_is_in_doubt_no_longer(site: Site, tmp_path: Path) -> None:
+    site.take(file())
+    site.take(file(PatientID="0043"))
+    in_doubt = site.store.received.is_disputed(STUDY)
+
+    with closing(Site(tmp_path, versioned=True)) as versioning:
+        taken = versioning.take(file(PatientID="0043"))
+        late = versioning.take(file())
+
+    assert in_doubt
+    assert taken.changed
+    assert late.status is StorageStatus.DUPLICATE_WITH_OTHER_CONTENT
+    assert not site.store.received.is_disputed(STUDY), "a late repeat of the first is no doubt"
+
+
+def test_a_uid_that_moves_to_another_study_of_another_patient_puts_the_first_in_doubt(
+    versioning: Site,
+) -> None:
+    versioning.take(file())
+    before = published(versioning)
+
+    versioning.take(file(StudyInstanceUID=derived_uid("another"), PatientID="0043"))
+
+    assert versioning.store.received.is_disputed(STUDY)
+    assert versioning.store.received.changed_at(derived_uid("another")) is None
+    assert versioning.store.assessments.current([KEY]) == AwaitedOutcome(study=before.study)
+
+
+def test_a_corrected_patient_id_that_is_kept_hides_the_result_from_both_until_it_is_made_anew(
+    versioning: Site,
+) -> None:
+    versioning.take(file())
+    before = published(versioning)
+    other = PatientKey(patient_id="0043", issuer="HOSPITAL")
+
+    versioning.take(file(PatientID="0043"))
+    meanwhile = [versioning.store.assessments.current([each]) for each in (KEY, other)]
+    anew = published(versioning, other)
+
+    assert meanwhile == [AwaitedOutcome(study=before.study), None]
+    assert [versioning.store.assessments.current([each]) for each in (KEY, other)] == [None, anew]
 
 
 def test_a_version_that_was_superseded_does_not_come_back(versioning: Site) -> None:
