@@ -48,11 +48,16 @@ class Timing:
     peak_mb: float
 
 
-def time_studies(folder: Path, studies: Sequence[tuple[Volume, NDArray[np.bool_]]]) -> list[Timing]:
-    """Send one study after the other through one service and return how long each took."""
+def time_studies(
+    folder: Path, studies: Sequence[tuple[Volume, NDArray[np.bool_]]], *, perturbations: int = 0
+) -> list[Timing]:
+    """Send one study after the other through one service and return how long each took.
+
+    With `perturbations` of each scored lesion, which come after its reports: the peak includes them.
+    """
     dicom_port, web_port, pacs_port, http_port = _free_ports(4)
     with running_pacs(folder / "pacs", dicom_port=pacs_port, http_port=http_port) as pacs:
-        config = _write_config(folder, dicom_port, web_port, pacs_port)
+        config = _write_config(folder, dicom_port, web_port, pacs_port, perturbations)
         log = folder / "service.log"
         with _running_service(config, log) as service:
             _await(lambda: all(_answers(port) for port in (dicom_port, web_port, pacs_port)))
@@ -65,6 +70,7 @@ def time_studies(folder: Path, studies: Sequence[tuple[Volume, NDArray[np.bool_]
                     pacs=pacs,
                     log=log,
                     service_pid=service.pid,
+                    last_step="spread" if perturbations else "publish",
                 )
                 for number, study in enumerate(studies)
             ]
@@ -78,6 +84,7 @@ def _timed(
     pacs: DemoPacs,
     log: Path,
     service_pid: int,
+    last_step: str,
 ) -> Timing:
     uid = derived_uid("bench radiomics", folder.name)
     files = _write_study(folder, uid, *study)
@@ -102,8 +109,9 @@ def _timed(
 
     _await(reported)
     quiet_to_sr_s = time.monotonic() - quiet_at
-    # The last steps are told after the reports have arrived.
-    time.sleep(0.5)
+    # The last steps come, or are told, after the reports have arrived.
+    _await(lambda: last_step in _steps_s(log, begun_at))
+    peak_mb = max(peak_mb, _largest_process_mb(service_pid))
     return Timing(quiet_to_sr_s=quiet_to_sr_s, steps_s=_steps_s(log, begun_at), peak_mb=peak_mb)
 
 
@@ -131,7 +139,7 @@ def _steps_s(log: Path, begun_at: int) -> dict[str, float]:
     return steps
 
 
-def _write_config(folder: Path, dicom_port: int, web_port: int, pacs_port: int) -> Path:
+def _write_config(folder: Path, dicom_port: int, web_port: int, pacs_port: int, perturbations: int) -> Path:
     path = folder / "hcc-cds.toml"
     path.write_text(
         textwrap.dedent(f"""\
@@ -151,6 +159,7 @@ def _write_config(folder: Path, dicom_port: int, web_port: int, pacs_port: int) 
             [assess]
             quiet_s = {_QUIET_S}
             poll_s = 0.1
+            perturbations = {perturbations}
 
             [[deliver.destinations]]
             name = "bench"

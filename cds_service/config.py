@@ -185,7 +185,7 @@ class AssessConfig(Section):
         le=100,
         description="How often a scored lesion is measured again with noise, pose and outline perturbed, "
         "after its result has left, so that the spread of the score is known; 0 is never. With it a "
-        "measuring process holds some 300 MB more, and the next study may wait for it.",
+        "measuring process holds some 70 MB more, and the next study may wait for it.",
     )
     reconcile_s: Seconds = Field(
         60.0, description="How often received studies without an assessment are looked for again."

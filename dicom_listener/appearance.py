@@ -37,7 +37,7 @@ def lesion_cautions(volume: Volume, lesion: Lesion, series: ImageSeries) -> tupl
 
 
 def _holds_dense_material(volume: Volume, lesion: Lesion, series: ImageSeries) -> bool:
-    inside = volume.voxels[lesion.mask]
+    inside = volume.inside(lesion.mask)
     is_unenhanced = series.acquisition.phase_hint == ContrastPhase.UNENHANCED
     return bool(
         float(np.mean(inside > _DENSE_HU)) >= _DENSE_SHARE

@@ -179,7 +179,7 @@ def _implausible_hounsfield(
     notes = []
     low, high = allowed
     for place, lesion in enumerate(lesions, start=1):
-        median = float(np.median(volume.voxels[lesion.mask]))
+        median = float(np.median(volume.inside(lesion.mask)))
         if low <= median <= high:
             continue
         if place == 1:
@@ -227,7 +227,8 @@ def _measured(
 
 def _others(lesion: Lesion, lesions: Sequence[Lesion]) -> NDArray[np.bool_]:
     """Return where the other lesions lie, all together."""
-    together = np.zeros_like(lesion.mask)
+    # Not `zeros_like`, which writes to every page: what nobody writes to takes no memory.
+    together = np.zeros(lesion.mask.shape, dtype=np.bool_)
     for each in lesions:
         if each is not lesion:
             together |= each.mask

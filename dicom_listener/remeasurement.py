@@ -14,8 +14,8 @@ from dicom_listener.selection import ImageLimits, select
 from dicom_listener.volume import read_volume
 from model.domain import FeatureVector, Modality, OutlineSource, RejectionReason
 from model.errors import RejectedStudy
-from model.perturbation import drawn, extract_perturbed, perturbed_reach_mm
-from model.radiomics import ExtractionSettings, part_needed
+from model.perturbation import drawn, extract_perturbed, perturbed_part
+from model.radiomics import ExtractionSettings
 
 _SEED = 20250
 """Of the perturbations: the same ones for every lesion, and on every retry."""
@@ -53,8 +53,7 @@ def measure_again(
         raise RejectedStudy(RejectionReason.FAULT, "a measured lesion is not there any more")
     chosen = settings[selection.series.modality]
     spacing_mm = selection.series.geometry.spacing_mm
-    reach_mm = perturbed_reach_mm(lesion.mask, spacing_mm, chosen)
-    volume = read_volume(selection.series, part_needed([lesion.mask], spacing_mm, chosen, margin_mm=reach_mm))
+    volume = read_volume(selection.series, perturbed_part(lesion.mask, spacing_mm, chosen))
     liver = None if chosen.ring_mm is None else read_liver(selection, limits.lesion_rule)
     beside = [each.mask for each in lesions if each is not lesion]
     others = np.logical_or.reduce(beside) if beside and liver is not None else None

@@ -51,6 +51,7 @@ def read_volume(series: ImageSeries, part: tuple[slice, ...] | None = None) -> V
     ----------
     part
         Along (z, y, x), of which voxels are kept; all if None. Every image is read and must be readable.
+        What is not kept takes no memory.
 
     Raises
     ------
@@ -58,17 +59,15 @@ def read_volume(series: ImageSeries, part: tuple[slice, ...] | None = None) -> V
         PIXELS, SYNTAX, MIXED_GEOMETRY (a file has another size than its header said), or HOUNSFIELD
         (a CT without rescale).
     """
-    # Zeros and not nothing: what is never written to takes no memory then.
-    voxels = np.zeros(series.geometry.shape, dtype=np.float32)
+    kept = part or tuple(slice(0, size) for size in series.geometry.shape)
+    voxels = np.empty([each.stop - each.start for each in kept], dtype=np.float32)
     for plane in series.planes:
         require_readable_syntax(plane.instance.transfer_syntax_uid, "an image")
 
     def write(first: int, planes: Sequence[Plane]) -> None:
         for place, plane in enumerate(_planes(planes, series), first):
-            if part is None:
-                voxels[place] = plane
-            elif part[0].start <= place < part[0].stop:
-                voxels[place][part[1:]] = plane[part[1:]]
+            if kept[0].start <= place < kept[0].stop:
+                voxels[place - kept[0].start] = plane[kept[1:]]
 
     # Around the threads and not in them: to ignore warnings is a state of the whole process.
     with untrusted(RejectionReason.PIXELS, "the pixel data of an image"), _threads() as threads:

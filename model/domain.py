@@ -236,22 +236,52 @@ class Volume:
     """An image with geometry: `voxels` float32 of shape (z, y, x); CT in Hounsfield units, MR arbitrary."""
 
     voxels: NDArray[np.float32]
+    """Of `part`, or of the whole grid."""
     geometry: Geometry
+    """Of the whole image."""
     modality: Modality
     part: tuple[slice, ...] | None = None
-    """Along (z, y, x), where `voxels` hold the image; None is everywhere. Elsewhere they hold nothing, and
-    take no memory: `cut` refuses to read there."""
+    """Along (z, y, x), what of the grid `voxels` hold; None is all of it. Of the rest there is nothing:
+    `cut` and `inside` refuse to read there."""
 
     def __post_init__(self) -> None:
-        _require(self.voxels.shape == self.geometry.shape, "voxels do not have the grid's shape")
+        held: tuple[int, ...] = self.geometry.shape
+        if self.part is not None:
+            held = tuple(len(range(*each.indices(size))) for each, size in zip(self.part, held, strict=True))
+        _require(self.voxels.shape == held, "voxels do not have the shape of what they hold of the grid")
 
     def cut(self, window: tuple[slice, ...]) -> NDArray[np.float32]:
-        """Return the voxels within `window`; raise ValueError where it reaches out of `part`."""
-        for wanted, held, size in zip(window, self.part or (), self.voxels.shape, strict=False):
-            first, last, _ = wanted.indices(size)
-            if first < last and not (held.start <= first and last <= held.stop):
-                raise ValueError("a part of the image that was not read")
-        return self.voxels[window]
+        """Return a view of the voxels within `window`; raise ValueError where it reaches out of `part`."""
+        if self.part is None:
+            return self.voxels[window]
+        return self.voxels[
+            tuple(
+                _within(wanted, held, size)
+                for wanted, held, size in zip(window, self.part, self.geometry.shape, strict=True)
+            )
+        ]
+
+    def inside(self, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Return the voxels of `mask`, of the grid's shape; raise ValueError if it reaches out of `part`."""
+        if self.part is None:
+            return self.voxels[mask]
+        of_part = mask[self.part]
+        if np.count_nonzero(of_part) < np.count_nonzero(mask):
+            raise ValueError(_NOT_READ)
+        return self.voxels[of_part]
+
+
+_NOT_READ = "a part of the image that was not read"
+
+
+def _within(wanted: slice, held: slice, size: int) -> slice:
+    """Return where `wanted` lies in what is `held` along an axis of `size`."""
+    first, last, _ = wanted.indices(size)
+    if first >= last:
+        return slice(0, 0)
+    if not (held.start <= first and last <= held.stop):
+        raise ValueError(_NOT_READ)
+    return slice(first - held.start, last - held.start)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

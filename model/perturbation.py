@@ -19,7 +19,7 @@ from scipy import ndimage
 from model.domain import FeatureVector, Volume
 from model.errors import RejectedStudy
 from model.filters import filter_support_mm, image_types
-from model.radiomics import ExtractionSettings, extract
+from model.radiomics import ExtractionSettings, extract, part_needed
 from model.resampling import Pose, extents
 
 _MAD_TO_DEVIATION = 1.4826
@@ -27,6 +27,7 @@ _MAD_TO_DEVIATION = 1.4826
 
 _SMALLEST_CORRELATION_MM = 0.1
 
+_LARGEST_ANGLE_DEGREES = 10.0
 _LARGEST_GROWTH_MM = 0.5
 
 _NOISE_MARGIN_VOXELS = 40
@@ -83,7 +84,7 @@ def drawn(count: int, *, seed: int, spacing_mm: float = 1.0) -> tuple[Perturbati
     random = np.random.default_rng(seed)
     return tuple(
         Perturbation(
-            angle_degrees=float(random.uniform(-10.0, 10.0)),
+            angle_degrees=float(random.uniform(-_LARGEST_ANGLE_DEGREES, _LARGEST_ANGLE_DEGREES)),
             shift_mm=(
                 float(random.uniform(-0.5, 0.5) * spacing_mm),
                 float(random.uniform(-0.5, 0.5) * spacing_mm),
@@ -98,27 +99,39 @@ def drawn(count: int, *, seed: int, spacing_mm: float = 1.0) -> tuple[Perturbati
     )
 
 
-def perturbed_reach_mm(
+def perturbed_part(
     mask: NDArray[np.bool_], spacing_mm: tuple[float, float, float], settings: ExtractionSettings
-) -> float:
-    """Return how far around a lesion the image counts for the perturbations of `drawn`.
+) -> tuple[slice, ...] | None:
+    """Return the part of an image in which the perturbations of `drawn` look at a lesion; None is all of it.
 
-    At any angle: a box that is turned reaches as far as its corners, and the grid that holds it farther.
+    A box that is turned reaches farther than it did, and the box that holds the turned grid farther again.
     """
-    half_mm = [
-        (last - first + 1) / 2.0 * step
-        for (first, last), step in zip(extents(mask), spacing_mm[::-1], strict=True)
-    ]
-    grid_mm = settings.spacing_mm or max(spacing_mm)
+    grid_mm = settings.spacing_mm or max(*spacing_mm, 1.0)
     redrawn_voxels = 2 + math.ceil((_LARGEST_GROWTH_MM + 4.0 * grid_mm) / min(spacing_mm))
     around_mm = (
-        redrawn_voxels * max(spacing_mm)
-        + max(filter_support_mm(settings, image_types(settings)), settings.normalisation_margin_mm or 0.0)
+        max(filter_support_mm(settings, image_types(settings)), settings.normalisation_margin_mm or 0.0)
         + (settings.ring_mm or 0.0)
         + grid_mm
     )
-    turned_mm = math.sqrt(2.0) * (math.hypot(*half_mm[1:]) + around_mm) - min(half_mm[1:])
-    return max(turned_mm, _NOISE_MARGIN_VOXELS * max(spacing_mm))
+    redrawn_mm = [redrawn_voxels * step for step in spacing_mm[::-1]]
+    _, height_mm, width_mm = (
+        (last - first + 1) / 2.0 * step
+        for (first, last), step in zip(extents(mask), spacing_mm[::-1], strict=True)
+    )
+    angle = math.radians(_LARGEST_ANGLE_DEGREES)
+    turned = [height_mm + redrawn_mm[1] + around_mm, width_mm + redrawn_mm[2] + around_mm]
+    for _ in range(2):
+        turned = [
+            math.cos(angle) * one + math.sin(angle) * other for one, other in (turned, reversed(turned))
+        ]
+    reach_mm = max(around_mm + redrawn_mm[0], turned[0] - height_mm, turned[1] - width_mm)
+    of_grids = part_needed([mask], spacing_mm, settings, margin_mm=reach_mm)
+    if of_grids is None:
+        return None
+    return tuple(
+        slice(min(grid.start, noise.start), max(grid.stop, noise.stop))
+        for grid, noise in zip(of_grids, _window(mask, _NOISE_MARGIN_VOXELS), strict=True)
+    )
 
 
 def extract_perturbed(
@@ -219,7 +232,7 @@ def redrawn(
         sigmas = [perturbation.wobble_length_mm / each for each in steps_mm]
         field = ndimage.gaussian_filter(random.normal(size=lesion.shape), sigmas, mode="wrap")
         depth_mm += perturbation.wobble_mm * field / (field.std() or 1.0)
-    outline = np.zeros_like(mask)
+    outline = np.zeros(mask.shape, dtype=np.bool_)
     outline[window] = depth_mm > 0.0
     return outline
 
@@ -228,13 +241,11 @@ def _noisier(
     volume: Volume, mask: NDArray[np.bool_], deviation: float, random: np.random.Generator
 ) -> Volume:
     window = _window(mask, _NOISE_MARGIN_VOXELS)
-    held = (slice(None),) * volume.voxels.ndim if volume.part is None else volume.part
-    # Not a copy of everything: memory that nobody writes to is none.
-    voxels = np.zeros(volume.voxels.shape, dtype=np.float32)
-    voxels[held] = volume.voxels[held]
-    noisy = volume.cut(window)
-    voxels[window] = noisy + random.normal(0.0, deviation, noisy.shape).astype(np.float32)
-    return replace(volume, voxels=voxels)
+    noisy = replace(volume, voxels=volume.voxels.copy())
+    # Plane by plane it is the same noise, and takes the memory of one.
+    for plane in noisy.cut(window):
+        np.add(plane, random.normal(0.0, deviation, plane.shape).astype(np.float32), out=plane)
+    return noisy
 
 
 def _window(mask: NDArray[np.bool_], margin_voxels: int) -> tuple[slice, ...]:

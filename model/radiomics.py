@@ -113,7 +113,7 @@ def extract(
     ValueError
         If mask, settings or names do not fit the volume or each other.
     """
-    if mask.shape != volume.voxels.shape:
+    if mask.shape != volume.geometry.shape:
         raise ValueError("the mask does not have the volume's shape")
     if settings.modality is not volume.modality:
         raise ValueError("the settings are for another modality")

@@ -196,8 +196,10 @@ def _interpolate(
     *,
     order: int,
 ) -> NDArray[np.float64]:
+    # In double precision from the first sum on, without a copy of the source in it.
     interpolated: NDArray[np.float64] = ndimage.affine_transform(
-        source.astype(np.float64),
+        source,
+        output=np.float64,
         matrix=[samples.step for samples in axes],
         offset=[samples.start - part.start for samples, part in zip(axes, window, strict=True)],
         output_shape=tuple(samples.count for samples in axes),
@@ -251,7 +253,7 @@ def _resample_turned(
 
     def interpolated(source: NDArray[Any], order: int, mode: str) -> NDArray[np.float64]:
         made: NDArray[np.float64] = ndimage.affine_transform(
-            source.astype(np.float64), matrix, offset, output_shape=shape, order=order, mode=mode
+            source, matrix, offset, output_shape=shape, output=np.float64, order=order, mode=mode
         )
         return made
 

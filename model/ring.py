@@ -35,7 +35,7 @@ def peritumoural_ring(
         raise ValueError("masks of one ring have one shape")
     if not width_mm > 0:
         raise ValueError("the width of a ring is positive")
-    ring = np.zeros_like(lesion, dtype=np.bool_)
+    ring = np.zeros(lesion.shape, dtype=np.bool_)
     if not lesion.any():
         return ring
     found = ndimage.find_objects(lesion.astype(np.int8))[0]

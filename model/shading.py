@@ -67,7 +67,7 @@ def without_shading(volume: Volume) -> Volume:
 
 def _whole(volume: Volume) -> NDArray[np.float32]:
     """Return the voxels of `volume`; raise ValueError if they hold a part of the image only."""
-    return volume.cut(tuple(slice(0, size) for size in volume.voxels.shape))
+    return volume.cut(tuple(slice(0, size) for size in volume.geometry.shape))
 
 
 @contextmanager

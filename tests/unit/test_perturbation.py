@@ -11,16 +11,17 @@ import pytest
 from scipy import ndimage
 
 from model.domain import Geometry, Modality, Volume
-from model.extraction_settings import CT_SETTINGS
+from model.extraction_settings import CT_SETTINGS, MR_SETTINGS, BiasCorrection, with_filters
 from model.perturbation import (
     Perturbation,
     drawn,
     extract_perturbed,
     noise_around,
+    perturbed_part,
     perturbed_values,
     redrawn,
 )
-from model.radiomics import extract
+from model.radiomics import extract, names_of
 from model.reliability import reliability
 from model.resampling import Interpolation, Pose, resample
 
@@ -243,3 +244,70 @@ def test_wider_confidence_has_wider_limits():
 def test_what_has_no_reliability_is_refused(shape, confidence):
     with pytest.raises(ValueError, match=r"values|confidence"):
         reliability(np.ones(shape), confidence=confidence)
+
+
+def farthest(spacing_mm):
+    """The perturbations of `drawn` that look farthest: at the ends of its ranges."""
+    for angle, shift, growth in ((10.0, 0.5, 0.5), (-10.0, 0.5, 0.5), (10.0, -0.5, -0.5), (-10.0, -0.5, 0.5)):
+        yield Perturbation(
+            angle_degrees=angle,
+            shift_mm=(shift * spacing_mm,) * 3,
+            noise=1.0,
+            growth_mm=growth,
+            wobble_mm=spacing_mm,
+            seed=5,
+        )
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        CT_SETTINGS,
+        replace(CT_SETTINGS, spacing_mm=None),
+        replace(CT_SETTINGS, spacing_mm=2.0),
+        replace(CT_SETTINGS, ring_mm=5.0),
+        with_filters(CT_SETTINGS),
+        MR_SETTINGS,
+    ],
+)
+def test_perturbations_need_no_voxel_beyond_the_part_that_is_said_to_be_needed(chosen):
+    shape, spacing_mm = (90, 300, 280), (0.6, 0.6, 1.2)
+    voxels = np.random.default_rng(3).normal(90.0, 20.0, shape).astype(np.float32)
+    whole = Volume(
+        voxels=voxels,
+        geometry=Geometry(shape=shape, spacing_mm=spacing_mm, origin_mm=(0.0, 0.0, 0.0)),
+        modality=chosen.modality,
+    )
+    mask = np.zeros(shape, dtype=np.bool_)
+    mask[38:46, 120:180, 130:150] = True  # long in the plane: a turn moves its ends farthest
+    liver = ndimage.binary_dilation(mask, iterations=14)
+    names = [name for name in names_of(chosen) if name.endswith(("firstorder_Mean", "shape_MeshVolume"))]
+    part = perturbed_part(mask, spacing_mm, chosen)
+
+    assert part is not None
+    assert all(held.stop - held.start < size for held, size in zip(part[1:], shape[1:], strict=True))
+    held = replace(whole, voxels=voxels[part], part=part)
+    for perturbation in farthest(chosen.spacing_mm or 1.0):
+        of_part, of_whole = (
+            extract_perturbed(each, mask, chosen, perturbation, names=names, liver=liver)
+            for each in (held, whole)
+        )
+        assert of_part == of_whole
+        assert len(of_part.names) == len(names)
+
+
+def test_perturbations_of_what_looks_at_the_whole_image_need_all_of_it():
+    chosen = replace(MR_SETTINGS, bias_correction=BiasCorrection.N4)
+
+    assert perturbed_part(ellipsoid(), SPACING_MM, chosen) is None
+
+
+def test_noise_is_that_of_one_draw_for_the_whole_box():
+    """However it is drawn: what was measured with noise keeps its values."""
+    image, mask = volume(), ellipsoid()
+    deviation = noise_around(image, mask)
+    noise = np.random.default_rng(6).normal(0.0, deviation, SHAPE).astype(np.float32)
+
+    perturbed = extract_perturbed(image, mask, CT_SETTINGS, Perturbation(noise=1.0, seed=6))
+
+    assert perturbed == extract(replace(image, voxels=image.voxels + noise), mask, CT_SETTINGS)

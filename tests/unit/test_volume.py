@@ -163,10 +163,32 @@ def test_a_part_of_an_image_holds_the_same_values_and_takes_none_from_beside_it(
     volume = read_volume(series, part)
 
     np.testing.assert_array_equal(volume.cut(part), VOXELS[part])
-    assert not np.delete(volume.voxels, range(3, 7), axis=0).any()
+    np.testing.assert_array_equal(volume.cut((slice(4, 6), *part[1:])), VOXELS[(slice(4, 6), *part[1:])])
+    assert volume.voxels.nbytes == VOXELS[part].nbytes
     for window in ((slice(2, 7), *part[1:]), (*part[:2], slice(0, 6))):
         with pytest.raises(ValueError, match="not read"):
             volume.cut(window)
+    assert volume.cut((slice(0, 0), *part[1:])).size == 0
+
+
+def test_of_a_part_the_voxels_of_a_mask_are_those_of_the_whole_or_refused(small, limits):
+    series = select(small.instances, limits).series
+    whole, part = read_volume(series), read_volume(series, (slice(3, 7), slice(2, 8), slice(0, 5)))
+    mask = np.random.default_rng(2).random(VOXELS.shape) < 0.5
+    within = np.zeros_like(mask)
+    within[part.part] = mask[part.part]
+
+    np.testing.assert_array_equal(part.inside(within), whole.inside(within))
+    np.testing.assert_array_equal(whole.inside(mask), VOXELS[mask])
+    with pytest.raises(ValueError, match="not read"):
+        part.inside(mask)
+
+
+def test_what_a_volume_says_that_it_holds_must_be_what_it_holds(small, limits):
+    volume = read_volume(select(small.instances, limits).series)
+
+    with pytest.raises(ValueError, match="shape"):
+        replace(volume, part=(slice(3, 7), slice(2, 8), slice(0, 5)))
 
 
 def test_an_image_beside_the_part_must_be_readable_all_the_same(small, limits):
