@@ -6,6 +6,8 @@ export PYTHON
 # The Python that bootstrap.sh looked at, and no other that uv might prefer or download.
 export UV_PYTHON ?= $(shell command -v $(PYTHON))
 export UV_PYTHON_DOWNLOADS ?= never
+# Images of Python set it. Without bytecode every process that a test starts compiles all its libraries anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 RUN := $(UV) run --locked --quiet
