@@ -17,9 +17,10 @@ from cds_service.texts import Texts
 from model.eligibility.assess import Eligibility, Finding, Quoted, Truth
 from model.eligibility.criteria.liver import CHILD_PUGH_COMPUTABLE
 from model.eligibility.criterion import Criterion, Severity
+from model.eligibility.left_aside import ENCEPHALOPATHY, left_aside
 from model.eligibility.monitoring import MONITORING
 from model.eligibility.regimens import RegimenOrder
-from model.patient_facts import PatientFacts, Source
+from model.patient_facts import PatientFacts, Source, Unused
 from model.phrase import Phrase, phrase
 
 _QUOTE_MAX_LENGTH = 80
@@ -43,6 +44,11 @@ _ASK = {
         "state whether there is hepatic encephalopathy: none, grade 1 to 2, grade 3 to 4"
     ),
 }
+
+_OUTDATED = phrase("outdated")
+
+_SIGNS = {"encephalopathy": ENCEPHALOPATHY}
+"""Parts of the liver score that have another name among what is left aside."""
 
 _TITLES = {
     Severity.CRITICAL: phrase("Stop and review"),
@@ -70,11 +76,9 @@ class Detail:
         if not_met := [self._reason(each, dates) for each in findings if each.truth is Truth.NOT_MET]:
             sections.append(_section(say(_TITLES[severity]), bullets(not_met)))
         unknown = [each for each in findings if each.truth is Truth.UNKNOWN]
-        if told := [self._reason(each, dates) for each in unknown if not _is_plainly_unknown(each)]:
+        if told := [self._reason(each, dates) for each in unknown if not _is_told_shortly(each)]:
             sections.append(_section(say("Unknown"), bullets(told)))
-        if plain := [each.criterion for each in unknown if _is_plainly_unknown(each)]:
-            short = "; ".join(f"{each.identifier} {say(each.topic)}" for each in plain)
-            sections.append(_line(say("Nothing on record, which is no negative"), len(plain), short))
+        sections += self._told_shortly([each for each in unknown if _is_told_shortly(each)])
         met = [each for each in findings if each.truth is Truth.MET]
         if met:
             # By its statement: a topic alone, such as ascites, would read as if there were some.
@@ -87,6 +91,35 @@ class Detail:
             if remarks := [self._reason(each, dates) for each in met if _has_remark(each)]:
                 sections.append(bullets(remarks))
         return sections
+
+    def _told_shortly(self, unknown: Sequence[Finding]) -> Iterator[str]:
+        """Yield a line each for what is on record and does not count, what may be there, and what is not."""
+        say = self.texts.say
+        left = [each for each in unknown if each.left_aside]
+        if left:
+            short = "; ".join(f"{self._topic(each)} ({self._why_left(each.left_aside)})" for each in left)
+            yield _line(say("On record, and outdated or not usable"), len(left), short)
+        unread = [each for each in unknown if each.unread]
+        if unread:
+            short = "; ".join(self._topic(each) for each in unread)
+            yield _line(say("Nothing found in a record that was not read whole"), len(unread), short)
+        nothing = [each for each in unknown if not (each.left_aside or each.unread)]
+        if nothing:
+            short = "; ".join(self._topic(each) for each in nothing)
+            yield _line(say("Nothing on record, which is no negative"), len(nothing), short)
+
+    def _topic(self, finding: Finding) -> str:
+        return f"{finding.criterion.identifier} {self.texts.say(finding.criterion.topic)}"
+
+    def _why_left(self, left: Sequence[Unused]) -> str:
+        """Return why the newest entry of each fact does not count, and its day."""
+        say = self.texts.say
+        newest = {each.name: each for each in sorted(left, key=lambda each: each.source.on or date.min)}
+        return ", ".join(
+            say("{why} {day}", why=say(why), day=each.source.on.isoformat() if each.source.on else "").strip()
+            for each in newest.values()
+            for why in (_OUTDATED if each.is_outdated else each.reason,)
+        )
 
     def _reason(self, finding: Finding, dates: Mapping[str, date]) -> str:
         say = self.texts.say
@@ -149,7 +182,7 @@ class Detail:
         rows = []
         for part in score.parts:
             low, high = part.points
-            value, source = known.get(part.name, (say("unknown"), None))
+            value, source = known.get(part.name) or self._unknown_input(part.name)
             remarks = [say(part.note)] if part.note else []
             if part.borderline:
                 remarks.append(say("borderline: {why}", why=say(part.borderline)))
@@ -175,6 +208,15 @@ class Detail:
         header = [say(each) for each in _HEADER]
         lines.append(table(header, rows))
         return "\n\n".join(lines)
+
+    def _unknown_input(self, name: str) -> tuple[str, Source | None]:
+        say = self.texts.say
+        left = left_aside(self.facts, _SIGNS.get(name, name))
+        if not left:
+            return say("unknown"), None
+        newest = max(left, key=lambda each: each.source.on or date.min)
+        why = say(_OUTDATED) if newest.is_outdated else say("not usable")
+        return say("unknown: {why}", why=why), newest.source
 
     def beside(self) -> list[str]:
         """Return what is given or ordered beside the regimen, or may be.
@@ -275,9 +317,9 @@ def _line(title: str, number: int, text: str) -> str:
     return f"**{title}** ({number}): {text}"
 
 
-def _is_plainly_unknown(finding: Finding) -> bool:
-    """Whether there is nothing to tell but that the record is silent, and it only informs."""
-    return finding.silent and finding.severity is Severity.INFO
+def _is_told_shortly(finding: Finding) -> bool:
+    """Whether it only informs, and the record is silent or holds only what does not count."""
+    return (finding.silent or bool(finding.left_aside)) and finding.severity is Severity.INFO
 
 
 def _newest(finding: Finding, dates: Mapping[str, date]) -> str:

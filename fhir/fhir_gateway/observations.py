@@ -7,7 +7,7 @@ import calendar
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
@@ -77,9 +77,9 @@ class Statement(Generic[T]):
     speaks: bool = True
     """Whether something is stated, even where it cannot be used: then it may outdate an older statement."""
 
-    def unused(self, name: str, reason: str = "") -> Unused:
+    def unused(self, name: str, reason: str = "", *, is_outdated: bool = False) -> Unused:
         """Return that this was not used, and why."""
-        return Unused(name=name, reason=reason or self.problem, source=self.source)
+        return Unused(name=name, reason=reason or self.problem, source=self.source, is_outdated=is_outdated)
 
     def is_superseded_by(self, other: Statement[T]) -> bool:
         """Whether `other` certainly takes the place of this one."""
@@ -200,12 +200,13 @@ def current(
     unusable = [each for each in statements if each.value is None]
     candidates = newest(each for each in statements if each.value is not None)
     if not candidates:
-        return None, told(name, [each.unused(name) for each in unusable])
+        return None, told([each.unused(name) for each in unusable])
     candidate = min(candidates, key=lambda each: each.source.reference)
     # What the candidate certainly came after is settled; anything else may be the worse value.
     open_ones = [each for each in unusable if not each.is_superseded_by(candidate)]
     left = [each.unused(name) for each in open_ones]
     assert candidate.source.on is not None
+    is_outdated = False
     if any(each.value != candidate.value for each in candidates):
         same_time = all(each.moment == candidate.moment for each in candidates)
         reason = (
@@ -216,10 +217,10 @@ def current(
     elif any(each.speaks for each in open_ones):
         reason = "another value, which is not older, cannot be used"
     elif now.date() - candidate.source.on > window:
-        reason = f"it is older than {window.days} days"
+        reason, is_outdated = f"it is older than {window.days} days", True
     else:
-        return candidate, told(name, left)
-    return None, told(name, [*left, candidate.unused(name, reason)])
+        return candidate, told(left)
+    return None, told([*left, candidate.unused(name, reason, is_outdated=is_outdated)])
 
 
 def newest(statements: Iterable[Statement[T]]) -> tuple[Statement[T], ...]:
@@ -232,8 +233,8 @@ def newest(statements: Iterable[Statement[T]]) -> tuple[Statement[T], ...]:
     )
 
 
-def told(name: str, unused: Sequence[Unused]) -> tuple[Unused, ...]:
-    """Return what is told of the entries on `name`, those without a day and the newest first."""
+def told(unused: Sequence[Unused]) -> tuple[Unused, ...]:
+    """Return what is told of entries on one thing, those without a day and the newest first."""
     newest_first = sorted(unused, key=lambda each: each.source.on or date.max, reverse=True)
     if len(newest_first) <= _TOLD_AT_MOST:
         return tuple(newest_first)
@@ -241,7 +242,7 @@ def told(name: str, unused: Sequence[Unused]) -> tuple[Unused, ...]:
     oldest = newest_first[_TOLD_AT_MOST - 1]
     return (
         *newest_first[: _TOLD_AT_MOST - 1],
-        Unused(name=name, reason=f"{oldest.reason} ({more} entries, the newest named)", source=oldest.source),
+        replace(oldest, reason=f"{oldest.reason} ({more} entries, the newest named)"),
     )
 
 

@@ -105,7 +105,7 @@ def serology_facts(
         is_old = now.date() - statement.source.on > window
         if is_old and statement.value not in (SerologyResult.POSITIVE, SerologyResult.CONTRADICTORY):
             reason = f"it is not positive and older than {window.days} days"
-            unused.append(statement.unused(test.value, reason))
+            unused.append(statement.unused(test.value, reason, is_outdated=True))
             if not is_load:
                 continue
         facts.append(

@@ -76,7 +76,7 @@ def sign_fact(
         # The newer examination grades what an older entry only says to be there.
         if graded is None or fact.grade is not SignGrade.PRESENT or not _is_older(fact.source.on, graded)
     ]
-    return _united(facts), told(sign.value, unused)
+    return _united(facts), told(unused)
 
 
 def _observed(sign: Finding, entries: Iterable[Entry], *, now: datetime, window: timedelta) -> _Observed:
@@ -109,7 +109,7 @@ def _observed(sign: Finding, entries: Iterable[Entry], *, now: datetime, window:
         assert each.source.on is not None
         stale = f"it is older than {window.days} days" if today - each.source.on > window else ""
         if reason or stale:
-            unused.append(each.unused(sign.value, reason or stale))
+            unused.append(each.unused(sign.value, reason or stale, is_outdated=not reason))
         else:
             facts.append(SignFact(grade=each.value, source=each.source))
     return _Observed(

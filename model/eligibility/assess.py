@@ -11,6 +11,7 @@ from model.eligibility.finding import Finding, Quoted, Truth, listed
 from model.eligibility.judging import bleeding, general, immune, liver, order, regimen, vascular, viral
 from model.eligibility.judging.case import Case, Judges
 from model.eligibility.judging.order import is_elsewhere
+from model.eligibility.left_aside import with_left_aside
 from model.eligibility.regimens import NOT_CHECKED, NOT_CHECKED_OF_OTHERS, RegimenOrder
 from model.eligibility.rulebook import RULE_BOOK, RuleBook
 from model.eligibility.scores import ChildPugh, child_pugh
@@ -119,7 +120,7 @@ def assess(
     if off and not (order is not None and is_elsewhere(facts)):
         findings.append(_switched_off(book.criterion("D05"), off))
     return Eligibility(
-        findings=tuple(_with_site_limits(each) for each in findings),
+        findings=tuple(_with_site_limits(with_left_aside(each, facts)) for each in findings),
         child_pugh=score,
         book=book,
         beside=_not_checked_of(order),

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from model.eligibility.criterion import Criterion, Response, Severity
-from model.patient_facts import Source
+from model.patient_facts import Source, Unused
 from model.phrase import phrase
 
 
@@ -49,6 +49,10 @@ class Finding:
     """Unknown although the record has an entry that may decide it: graver than mere silence."""
     silent: bool = False
     """Unknown because nothing is on record, which is no negative; to be told in few words."""
+    unread: bool = False
+    """Silent, and that part of the record is not known whole: what is sought may be in the rest of it."""
+    left_aside: tuple[Unused, ...] = ()
+    """Unknown, and on record: what is outdated or cannot be used."""
 
     @property
     def response(self) -> Response | None:
@@ -134,6 +138,7 @@ def silent(criterion: Criterion, *, complete: bool = True, reason: str = "") -> 
         headline=phrase("no record of {topic}", topic=phrase(criterion.topic)),
         reason=(f"{reason or 'Nothing is on record, which is no negative.'}{unread}",),
         silent=True,
+        unread=not complete,
     )
 
 

@@ -26,6 +26,8 @@ class Unused:
     name: str
     reason: str
     source: Source
+    is_outdated: bool = False
+    """Whether it was valid and is only older than its window."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

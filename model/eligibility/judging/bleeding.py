@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from model.eligibility.criterion import Criterion
 from model.eligibility.finding import Finding, listed, met, not_met, silent, sources_of, unknown
 from model.eligibility.judging.case import (
+    LIST_NOT_WHOLE,
     NO_SUCH_DRUG,
     Case,
     Entries,
@@ -21,6 +22,7 @@ from model.eligibility.judging.case import (
     judged,
     lab_finding,
     lab_words,
+    list_not_whole,
     missing_lab,
     now,
     with_drafts,
@@ -37,8 +39,6 @@ from model.patient_facts import (
     ProcedureStatus,
 )
 from model.phrase import phrase
-
-_LIST_NOT_WHOLE = "The medication list is not wholly known."
 
 _VARICES = (Problem.VARICES, Problem.HIGH_RISK_VARICES, Problem.VARICEAL_BLEED)
 _BLEEDS = (Problem.VARICEAL_BLEED, Problem.GI_BLEED)
@@ -190,7 +190,7 @@ def _long_term_use(case: Case, criterion: Criterion, problem: Problem, *, unknow
             in_doubt=True,
         )
     if unknown_list:
-        return silent(criterion, reason=_LIST_NOT_WHOLE)
+        return list_not_whole(criterion)
     if not case.facts.conditions_complete:
         return silent(criterion, reason=NO_SUCH_DRUG, complete=False)
     return met(criterion, NO_SUCH_DRUG)
@@ -225,7 +225,7 @@ def _antiplatelets_taken(case: Case, criterion: Criterion) -> Finding:
         return unknown(criterion, "which antiplatelet drug, is not certain", words, sources=sources)
     if not case.facts.drugs_complete:
         return unknown(
-            criterion, "antiplatelet drugs not certain", f"{words} {_LIST_NOT_WHOLE}", sources=sources
+            criterion, "antiplatelet drugs not certain", f"{words} {LIST_NOT_WHOLE}", sources=sources
         )
     return met(criterion, words, sources=sources)
 
@@ -267,7 +267,7 @@ def _inr(case: Case, criterion: Criterion) -> Finding | None:
             criterion,
             "INR not certain",
             f"INR {lab_words(lab)}. "
-            + (_LIST_NOT_WHOLE if drugs is None else "The report gives no upper limit of normal."),
+            + (LIST_NOT_WHOLE if drugs is None else "The report gives no upper limit of normal."),
             sources=[lab.source],
             in_doubt=True,
         )

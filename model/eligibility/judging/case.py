@@ -26,6 +26,8 @@ from model.patient_facts import (
 )
 from model.phrase import phrase
 
+LIST_NOT_WHOLE = "The medication list is not wholly known."
+
 NO_SUCH_DRUG = phrase("No such drug is among the medication requests read.")
 """What is recorded elsewhere only, as in a MedicationStatement, is not read."""
 
@@ -120,6 +122,11 @@ def judged(
             sources=[each.source for each in entries.before],
         )
     return silent(criterion, complete=case.facts.conditions_complete)
+
+
+def list_not_whole(criterion: Criterion) -> Finding:
+    """Return that the drug that is sought may be among those of the list that are not known."""
+    return replace(silent(criterion, reason=LIST_NOT_WHOLE), unread=True)
 
 
 def drafted(case: Case, role: DrugRole) -> str:

@@ -20,6 +20,7 @@ from model.eligibility.judging.case import (
     entries_since,
     ever,
     judged,
+    list_not_whole,
     with_drafts,
 )
 from model.patient_facts import (
@@ -177,7 +178,7 @@ def _immunosuppressed_by_list(case: Case, criterion: Criterion) -> Finding:
             in_doubt=True,
         )
     if steroids is None or suppressants is None or not facts.drugs_complete:
-        return silent(criterion, reason="The medication list is not wholly known.")
+        return list_not_whole(criterion)
     if not facts.conditions_complete:
         return silent(criterion, reason=NO_SUCH_DRUG, complete=False)
     return met(criterion, words or NO_SUCH_DRUG, sources=sources)
