@@ -45,6 +45,23 @@ NO_SUCH_ACTION = 0x0123
 RESOURCE_LIMITATION = 0x0213
 """PS3.7 Annex C."""
 
+_REFUSED_REQUEST = {
+    PROCESSING_FAILURE: ("processing failure", "A fault of ours, or the database is away; it can ask again."),
+    NO_SUCH_SOP_INSTANCE: ("no such SOP instance", "It asked another than the well-known one (PS3.4 J.3.5)."),
+    NO_SUCH_ACTION: ("no such action", "It asked for another action than to commit (PS3.4 J.3.2)."),
+    INVALID_ARGUMENT_VALUE: (
+        "invalid argument value",
+        "It names no instances or what is no UID, or its Transaction UID was used for other instances.",
+    ),
+    RESOURCE_LIMITATION: ("resource limitation", f"It names more than {_MOST_INSTANCES} instances."),
+}
+_REFUSED_RESULT = {
+    PROCESSING_FAILURE: ("processing failure", "Its transaction is none that we asked for."),
+    NO_SUCH_EVENT_TYPE: ("no such event type", "It tells neither success nor failure (PS3.4 J.3.3)."),
+    INVALID_ARGUMENT_VALUE: ("invalid argument value", "It names what is no UID, or gives no reason."),
+}
+"""What is logged of a refusal: its reason, and what an administrator can make of it."""
+
 
 class FailureReason(StrEnum):
     """Failure Reason (0008,1197) of storage commitment (PS3.3 C.14.1.1), in words."""
@@ -161,14 +178,22 @@ class CommitmentHandlers:
         except Exception as error:  # noqa: BLE001 - the edge: every request gets a status
             self._log.error("commitment_request_failed", error=type(error).__name__)
             status, request = PROCESSING_FAILURE, None
-        write = self._log.info if request is not None else self._log.warning
-        write(
-            "commitment_requested" if request is not None else "commitment_request_refused",
-            calling_ae_title=calling_ae_title,
-            count=len(request.instances) if request is not None else 0,
-            status=f"0x{status:04X}",
-        )
-        if request is not None:
+        if request is None:
+            reason, explanation = _REFUSED_REQUEST[status]
+            self._log.warning(
+                "commitment_request_refused",
+                calling_ae_title=calling_ae_title,
+                status=f"0x{status:04X}",
+                reason=reason,
+                explanation=explanation,
+            )
+        else:
+            self._log.info(
+                "commitment_requested",
+                calling_ae_title=calling_ae_title,
+                count=len(request.instances),
+                status=f"0x{status:04X}",
+            )
             threading.Thread(
                 target=self._tell_here, args=(event.assoc, request), name="commitment", daemon=True
             ).start()
@@ -220,7 +245,14 @@ class ResultHandler:
             self._log.error("commitment_result_failed", error=type(error).__name__)
             return PROCESSING_FAILURE, None
         if result is None:
-            self._log.warning("commitment_result_refused", status=f"0x{status:04X}")
+            reason, explanation = _REFUSED_RESULT[status]
+            self._log.warning(
+                "commitment_result_refused",
+                source=str(event.assoc.remote.get("ae_title", "")).strip(),
+                status=f"0x{status:04X}",
+                reason=reason,
+                explanation=explanation,
+            )
         return status, None
 
 

@@ -23,13 +23,17 @@ from dicom_listener.intake import Intake, taken_sop_classes
 from dicom_listener.status import StorageStatus
 from dicom_listener.syntaxes import TRANSFER_SYNTAXES
 from dicom_listener.transport import ConnectionLimits, ListenerServer
-from dicom_listener.upper_layer import ReadingLimits, StoreRequest
+from dicom_listener.upper_layer import Ending, ReadingLimits, StoreRequest
 
 VERIFICATION = UID("1.2.840.10008.1.1")
 """Verification SOP Class (PS3.4 A.4)."""
 
 _ACSE_TIMEOUT_S = 10.0
 """Time that a peer has for each message of negotiating and releasing an association."""
+
+_MOST_NAMES = 8
+_REFUSALS = {3: "SOP class", 4: "transfer syntax"}
+"""What of a presentation context is not taken, by the result of its negotiation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +108,7 @@ class StorageScp:
         """Return who answers what; other services of this application entity are added here."""
         return [
             (evt.EVT_REQUESTED, self._handle_requested),
+            (evt.EVT_ACCEPTED, self._handle_accepted),
             (evt.EVT_CONN_CLOSE, self._handle_end),
             *self._commitment.handlers(),
         ]
@@ -137,6 +142,7 @@ class StorageScp:
             tls=self._settings.tls,
             store=self._handle_store,
             refused=self._connection_refused,
+            ended=self._association_ended,
             limits=ConnectionLimits(
                 reading=ReadingLimits(
                     timeout_s=self._settings.network_timeout_s,
@@ -194,6 +200,26 @@ class StorageScp:
         assoc.acse.send_reject(rejection.result, rejection.source, rejection.reason)
         assoc.kill()
 
+    def _handle_accepted(self, event: Any) -> None:
+        """Say which of the proposed presentation contexts are not taken (PS3.8 Table 9-18)."""
+        assoc = event.assoc
+        refused = assoc.rejected_contexts
+        if not refused:
+            return
+        names = sorted(
+            {f"{_name(each.abstract_syntax)} ({_REFUSALS.get(each.result, 'role')})" for each in refused}
+        )
+        more = ", ..." if len(names) > _MOST_NAMES else ""
+        write = self._log.info if assoc.accepted_contexts else self._log.warning
+        write(
+            "contexts_refused",
+            calling_ae_title=_title(assoc.requestor.ae_title),
+            address=str(assoc.requestor.address),
+            count=len(refused),
+            reason="some" if assoc.accepted_contexts else "all",
+            explanation=f"Not taken: {', '.join(names[:_MOST_NAMES])}{more}. See hcc-cds conformance.",
+        )
+
     def _handle_store(self, assoc: Any, request: StoreRequest) -> StorageStatus:
         source = _title(assoc.requestor.ae_title)
         try:
@@ -203,6 +229,7 @@ class StorageScp:
                 "store_failed",
                 source=source,
                 status=f"0x{StorageStatus.CANNOT_UNDERSTAND:04X}",
+                reason=StorageStatus.CANNOT_UNDERSTAND.comment,
                 error=type(error).__name__,
                 explanation="A fault of ours, not of the object; it can be sent again.",
             )
@@ -251,6 +278,16 @@ class StorageScp:
             for each, studies in self._studies.items()
         )
 
+    def _association_ended(self, assoc: Any, ending: Ending) -> None:
+        request = assoc.requestor.primitive
+        self._log.warning(
+            "association_broken_off",
+            calling_ae_title=_title(request.calling_ae_title) if isinstance(request, A_ASSOCIATE) else "",
+            address=str(assoc.requestor.address),
+            reason=ending.name.lower(),
+            explanation=ending.value,
+        )
+
     def _connection_refused(self, address: str, reason: str) -> None:
         self._log.warning(
             "connection_refused",
@@ -258,6 +295,13 @@ class StorageScp:
             reason=reason,
             explanation="See listen.tls and listen.maximum_associations.",
         )
+
+
+def _name(abstract_syntax: UID) -> str:
+    """Return what a SOP class is called, nothing of what a stranger made up."""
+    return (
+        abstract_syntax.name if abstract_syntax.name != abstract_syntax else "a SOP class that is not known"
+    )
 
 
 def _title(text: str) -> str:

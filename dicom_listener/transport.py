@@ -15,7 +15,7 @@ from typing import Any
 
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
-from dicom_listener.upper_layer import ReadingLimits, Store, UpperLayer
+from dicom_listener.upper_layer import Ended, ReadingLimits, Store, UpperLayer
 
 _CONNECTIONS_BEFORE_ASSOCIATION = 32
 """Connections beyond the associations that may be open, as while they are negotiated."""
@@ -52,6 +52,8 @@ class ListenerServer(ThreadedAssociationServer):
         Serves C-STORE requests.
     refused
         Called with the address and the reason when a connection ends before any association.
+    ended
+        Called with an association that ends otherwise than by its release, and why.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class ListenerServer(ThreadedAssociationServer):
         tls: ssl.SSLContext | None,
         store: Store,
         refused: Callable[[str, str], None],
+        ended: Ended,
         listening: socket.socket | None = None,
         **keywords: Any,
     ) -> None:
@@ -69,6 +72,7 @@ class ListenerServer(ThreadedAssociationServer):
         self._tls = tls
         self._store = store
         self._refused = refused
+        self._ended = ended
         keywords["request_handler"] = _Handler
         super().__init__(*arguments, **keywords)
         self.contexts = _SharedContexts(self.contexts)
@@ -94,7 +98,7 @@ class ListenerServer(ThreadedAssociationServer):
 
     def read_for(self, assoc: Any) -> None:
         """Take over reading for an association that a connection may become."""
-        UpperLayer(assoc, self._limits.reading, self._store)
+        UpperLayer(assoc, self._limits.reading, self._store, self._ended)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection; TLS follows in a thread of its own."""

@@ -19,6 +19,7 @@ import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from pynetdicom.pdu_primitives import A_P_ABORT, P_DATA
@@ -36,7 +37,8 @@ from dicom_listener.reading import DataSetMemory, Reader
 from dicom_listener.status import StorageStatus
 
 _P_DATA_TF = 0x04
-_ENDINGS = (0x05, 0x06, 0x07)
+_ABORT = 0x07
+_ENDINGS = (0x05, 0x06, _ABORT)
 """A-RELEASE-RQ, A-RELEASE-RP, A-ABORT."""
 _DATA_TRANSFER = "Sta6"
 """State: association established (PS3.8 9.2.1)."""
@@ -56,6 +58,27 @@ _REST_S = 0.001
 
 class ProtocolError(Exception):
     """What was read is no PDU or message that may come now."""
+
+
+class _PduTooLong(ProtocolError):
+    """A PDU is longer than was agreed on."""
+
+
+class Ending(Enum):
+    """Why an association, or what might have become one, ended otherwise than by its release."""
+
+    NO_PDU = (
+        "It sent what is no DICOM message, or none that may come there (PS3.8 9.3); it was sent an A-ABORT."
+    )
+    PDU_TOO_LONG = (
+        "It sent a longer PDU than listen.maximum_pdu_size_bytes, or than 1 MiB of what is no data; "
+        "it was sent an A-ABORT."
+    )
+    NOT_IN_TIME = "It did not send the rest of a PDU within listen.network_timeout_s."
+    SILENT = "It sent nothing for listen.network_timeout_s; it was sent an A-ABORT."
+    NO_REQUEST = "It connected and did not ask for an association in time."
+    CONNECTION_LOST = "Its connection ended without release; what it had no answer for, it must send again."
+    ABORTED_BY_PEER = "It sent an A-ABORT; what it had no answer for, it must send again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +104,9 @@ class StoreRequest:
 Store = Callable[[Any, StoreRequest], StorageStatus]
 """Called with the association and what it asks for; whatever goes wrong, returns a status."""
 
+Ended = Callable[[Any, Ending], None]
+"""Called with an association that ends otherwise than by its release, once."""
+
 
 class _WakingQueue(queue.Queue[Any]):
     """A queue whose reader waits for a socket as well."""
@@ -98,10 +124,12 @@ class _WakingQueue(queue.Queue[Any]):
 class UpperLayer:
     """Takes the place of the waiting and reading parts of an association's threads."""
 
-    def __init__(self, assoc: Any, limits: ReadingLimits, store: Store) -> None:
+    def __init__(self, assoc: Any, limits: ReadingLimits, store: Store, ended: Ended) -> None:
         self._assoc = assoc
         self._limits = limits
         self._store = store
+        self._ended = ended
+        self._has_ended = False
         self._command: Command | None = None
         """Of the message that is under way."""
         self._context_id = 0
@@ -120,6 +148,8 @@ class UpperLayer:
         dul._run_loop_delay = 0.0  # noqa: SLF001
         dul._read_pdu_data = self._read_pdu  # noqa: SLF001
         dul.to_provider_queue = _WakingQueue(self._wake)
+        self._has_rested = dul.idle_timer_expired
+        dul.idle_timer_expired = self._is_silent
         assoc.dimse.get_msg = self._next_message
         assoc._reactor_checkpoint = Checkpoint(assoc)  # noqa: SLF001
         run = assoc.run
@@ -128,6 +158,8 @@ class UpperLayer:
             try:
                 run()
             finally:
+                if assoc.requestor.primitive is None:
+                    self._tell(Ending.NO_REQUEST)
                 # Whoever sends from another thread waits for this one to pause, and then for an answer.
                 assoc._is_paused = True  # noqa: SLF001
                 assoc._reactor_checkpoint.end()  # noqa: SLF001
@@ -178,7 +210,7 @@ class UpperLayer:
         try:
             ready, _, _ = select.select([connection, self._told], [], [], _LONGEST_WAIT_S)
         except (OSError, ValueError):
-            self._end("Evt17")
+            self._end("Evt17", Ending.CONNECTION_LOST)
             return False
         if self._told in ready:
             with contextlib.suppress(OSError):
@@ -186,9 +218,25 @@ class UpperLayer:
             return False
         return connection in ready
 
-    def _end(self, event: str) -> None:
+    def _is_silent(self) -> bool:
+        """Whether the association is to be aborted because its peer has rested too long."""
+        if not self._has_rested():
+            return False
+        self._tell(Ending.SILENT)
+        return True
+
+    def _tell(self, ending: Ending) -> None:
+        if not self._has_ended:
+            self._has_ended = True
+            self._ended(self._assoc, ending)
+
+    def _end(self, event: str, ending: Ending) -> None:
         """End by `Evt17`, connection closed, or `Evt19`, invalid PDU, which is answered by A-ABORT."""
         assoc = self._assoc
+        if ending is Ending.CONNECTION_LOST and assoc.dul.state_machine.current_state != _DATA_TRANSFER:
+            # Somebody who looks whether the port is open, who was rejected, or who is about to leave.
+            self._has_ended = True
+        self._tell(ending)
         assoc.dul.event_queue.put(event)
         assoc.dimse.msg_queue.put((None, None))
         if assoc.requestor.primitive is None:
@@ -208,12 +256,20 @@ class UpperLayer:
                 return
             body = self._reader.read(connection, length, deadline)
             pdu, event = (_OtherData([]), "Evt10") if kind == _P_DATA_TF else dul._decode_pdu(header + body)  # noqa: SLF001
+        except TimeoutError:
+            self._end("Evt17", Ending.NOT_IN_TIME)
+            return
         except OSError:
-            self._end("Evt17")
+            self._end("Evt17", Ending.CONNECTION_LOST)
+            return
+        except _PduTooLong:
+            self._end("Evt19", Ending.PDU_TOO_LONG)
             return
         except Exception:  # noqa: BLE001 - the edge: whatever a stranger sent, the answer is A-ABORT
-            self._end("Evt19")
+            self._end("Evt19", Ending.NO_PDU)
             return
+        if kind == _ABORT:
+            self._tell(Ending.ABORTED_BY_PEER)
         dul._recv_pdu.put(pdu)  # noqa: SLF001
         dul.event_queue.put(event)
         if kind in _ENDINGS:
@@ -322,6 +378,8 @@ class _OtherData:
 def _kind_and_length(header: bytes, maximum_data_bytes: int) -> tuple[int, int]:
     """Return what kind of PDU a header announces, and how long it is without it."""
     kind, _, length = struct.unpack(">BBL", header)
-    if not 1 <= kind <= 7 or length > (maximum_data_bytes if kind == _P_DATA_TF else _LONGEST_OTHER_PDU):
+    if not 1 <= kind <= 7:
         raise ProtocolError
+    if length > (maximum_data_bytes if kind == _P_DATA_TF else _LONGEST_OTHER_PDU):
+        raise _PduTooLong
     return kind, length

@@ -196,6 +196,14 @@ def test_a_request_that_cannot_be_served_is_refused_with_its_status(installation
         "good": 0x0000,
         "the same UID for something else": 0x0115,
     }
+    refused = site.wait_for("commitment_request_refused", count=4)
+    assert [each["reason"] for each in refused] == [
+        "invalid argument value",
+        "invalid argument value",
+        "no such action",
+        "invalid argument value",
+    ]
+    assert all(each["explanation"] for each in refused)
 
 
 @pytest.mark.timeout(400)

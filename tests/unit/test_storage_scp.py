@@ -4,6 +4,7 @@
 Quiet time is started when a study begins to arrive, and when nobody sends it any more; not in between.
 """
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from dicom_listener.commitment import CommitmentHandlers, CommitmentServices
 from dicom_listener.instance import Recorded
 from dicom_listener.intake import Intake, IntakeLimits
 from dicom_listener.scp import ScpSettings, StorageScp
+from dicom_listener.status import StorageStatus
 
 
 def _nothing(*_: Any, **__: Any) -> None: ...
@@ -65,11 +67,12 @@ def listening(
     )
     scp.start()
 
-    def open_one() -> Any:
+    def open_one(*proposed: tuple[str, str]) -> Any:
         ae = AE(ae_title="TEST")
-        ae.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
+        for sop_class, syntax in proposed or ((CTImageStorage, ExplicitVRLittleEndian),):
+            ae.add_requested_context(sop_class, syntax)
         assoc = ae.associate("127.0.0.1", scp.port, ae_title="HCC_CDS")
-        assert assoc.is_established
+        assert assoc.is_established or assoc.rejected_contexts
         return assoc
 
     yield open_one
@@ -139,3 +142,43 @@ def test_a_fault_of_ours_is_answered_with_a_status_and_logged_and_the_associatio
     assert [(each["source"], each["status"], each["error"]) for each in failures] == [
         ("TEST", "0xC000", "OSError")
     ]
+    assert {each["reason"] for each in failures} == {StorageStatus.CANNOT_UNDERSTAND.comment}
+
+
+def test_what_is_not_taken_of_a_proposal_is_named_and_nothing_that_a_stranger_made_up(tmp_path: Path) -> None:
+    private, video = "1.2.3.42", "1.2.840.10008.1.2.4.100"
+    with capture_logs() as logged, listening(tmp_path, _nothing, get_logger()) as open_one:
+        some = open_one((CTImageStorage, ExplicitVRLittleEndian), (private, ExplicitVRLittleEndian))
+        some.release()
+        open_one((CTImageStorage, video))
+
+    told = [each for each in logged if each["event"] == "contexts_refused"]
+    assert [(each["reason"], each["count"], each["log_level"]) for each in told] == [
+        ("some", 1, "info"),
+        ("all", 1, "warning"),
+    ]
+    assert "a SOP class that is not known (SOP class)" in told[0]["explanation"]
+    assert "CT Image Storage (transfer syntax)" in told[1]["explanation"]
+    assert "1.2.3" not in str(told)
+
+
+def test_an_association_that_is_broken_off_is_logged_with_who_where_and_why(
+    study: Any, tmp_path: Path
+) -> None:
+    with capture_logs() as logged, listening(tmp_path, _nothing, get_logger()) as open_one:
+        assoc = open_one()
+        with socket.create_connection(assoc.dul.socket.socket.getpeername()):
+            pass  # who only looks whether the port is open, is no news
+        assoc.send_c_store(dcmread(study.images[0]))
+        assoc.dul.socket.socket.shutdown(socket.SHUT_RDWR)
+        deadline = time.monotonic() + 10
+        while "association_broken_off" not in str(logged) and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    (told,) = (each for each in logged if each["event"] == "association_broken_off")
+    assert (told["calling_ae_title"], told["address"], told["reason"]) == (
+        "TEST",
+        "127.0.0.1",
+        "connection_lost",
+    )
+    assert "send again" in told["explanation"]

@@ -18,7 +18,7 @@ from pynetdicom.dsutils import decode
 
 from dicom_listener.status import StorageStatus
 from dicom_listener.transport import ConnectionLimits, ListenerServer
-from dicom_listener.upper_layer import ReadingLimits, StoreRequest
+from dicom_listener.upper_layer import Ending, ReadingLimits, StoreRequest
 
 VERIFICATION = "1.2.840.10008.1.1"
 A_ABORT, P_DATA_TF = 7, 4
@@ -31,6 +31,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.stored: list[tuple[str, bytes | None]] = []
+        self.endings: list[Ending] = []
         self.storing_s = 0.0
         self.kept: list[memoryview] = []
         """Parts of data sets that somebody looks into longer than is allowed."""
@@ -47,6 +48,7 @@ class Listener:
             tls=None,
             store=self.store,
             refused=lambda *_: None,
+            ended=lambda _assoc, ending: self.endings.append(ending),
             limits=ConnectionLimits(
                 reading=ReadingLimits(
                     timeout_s=2, maximum_pdu_size_bytes=16_384, maximum_object_bytes=100_000
@@ -58,6 +60,21 @@ class Listener:
         self.ae._servers.append(self.server)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.port: int = self.server.socket.getsockname()[1]
+
+    def associate(self) -> Any:
+        ae = AE(ae_title="TEST")
+        ae.add_requested_context(VERIFICATION)
+        assoc = ae.associate("127.0.0.1", self.port, ae_title="HCC_CDS")
+        assert assoc.is_established
+        return assoc
+
+    def told(self, count: int = 1) -> list[Ending]:
+        """Return how associations ended, once so many have and a little later."""
+        deadline = time.monotonic() + 10
+        while len(self.endings) < count and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        return list(self.endings)
 
     def store(self, _assoc: Any, request: StoreRequest) -> StorageStatus:
         time.sleep(self.storing_s)
@@ -274,22 +291,27 @@ def test_what_is_no_message_is_answered_by_an_abort(listener: Listener, wire: Wi
 
     assert wire.read()[0] == A_ABORT
     assert listener.stored == []
+    assert listener.endings == [Ending.NO_PDU]
 
 
 @pytest.mark.parametrize(
-    "pdu",
+    ("pdu", "ending"),
     [
-        struct.pack(">BBL", P_DATA_TF, 0, 16_385),
-        struct.pack(">BBL", P_DATA_TF, 0, 5) + bytes(5),
-        struct.pack(">BBLLBB", P_DATA_TF, 0, 6, 1, 1, 3),
-        struct.pack(">BBLLBB", P_DATA_TF, 0, 6, 3, 1, 3),
-        struct.pack(">BBL", 8, 0, 4) + bytes(4),
+        (struct.pack(">BBL", P_DATA_TF, 0, 16_385), Ending.PDU_TOO_LONG),
+        (struct.pack(">BBL", 1, 0, 2_000_000), Ending.PDU_TOO_LONG),
+        (struct.pack(">BBL", P_DATA_TF, 0, 5) + bytes(5), Ending.NO_PDU),
+        (struct.pack(">BBLLBB", P_DATA_TF, 0, 6, 1, 1, 3), Ending.NO_PDU),
+        (struct.pack(">BBLLBB", P_DATA_TF, 0, 6, 3, 1, 3), Ending.NO_PDU),
+        (struct.pack(">BBL", 8, 0, 4) + bytes(4), Ending.NO_PDU),
     ],
 )
-def test_what_is_no_pdu_is_answered_by_an_abort(listener: Listener, wire: Wire, pdu: bytes) -> None:
+def test_what_is_no_pdu_is_answered_by_an_abort(
+    listener: Listener, wire: Wire, pdu: bytes, ending: Ending
+) -> None:
     wire.connection.sendall(pdu)
 
     assert wire.read()[0] == A_ABORT
+    assert listener.endings == [ending]
 
 
 def stops(connection: socket.socket) -> None:
@@ -316,8 +338,33 @@ def test_a_pdu_that_does_not_end_is_not_waited_for(
 
     assert listener.ended.wait(10)
     assert time.monotonic() - begun < 6
+    assert listener.endings == [Ending.NOT_IN_TIME]
 
 
 def test_a_peer_that_rests_is_let_go(listener: Listener, wire: Wire) -> None:
     assert listener.ended.wait(10)
     assert wire.read()[0] in (A_ABORT, 0)
+    assert listener.told() == [Ending.SILENT]
+
+
+def test_a_connection_that_is_cut_and_an_abort_are_told_and_a_release_is_not(
+    listener: Listener, wire: Wire
+) -> None:
+    released, aborted = listener.associate(), listener.associate()
+
+    released.release()
+    wire.connection.shutdown(socket.SHUT_RDWR)
+    cut = listener.told()
+    aborted.abort()
+
+    assert cut == [Ending.CONNECTION_LOST]
+    assert listener.told(2) == [Ending.CONNECTION_LOST, Ending.ABORTED_BY_PEER]
+
+
+def test_who_connects_and_asks_for_nothing_is_told(listener: Listener) -> None:
+    with socket.create_connection(("127.0.0.1", listener.port)) as other:
+        other.settimeout(10)
+        ended = other.recv(1)
+
+    assert ended == b""
+    assert listener.told() == [Ending.NO_REQUEST]
