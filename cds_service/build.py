@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,6 +62,17 @@ class CurrentOutcomes:
     def current(self, keys: Sequence[PatientKey]) -> Outcome | AwaitedOutcome | None:
         """Return the outcome of the newest study of a patient who has any of `keys`."""
         outcome = self._current(keys)
-        if isinstance(outcome, Assessment) and outcome.model.bundle_digest in self._suspended:
-            return replace(outcome, score=NotComputed(reason=NotComputedReason.SUSPENDED))
-        return outcome
+        return without_suspended(outcome, self._suspended) if isinstance(outcome, Assessment) else outcome
+
+
+def without_suspended(assessment: Assessment, suspended: Collection[str]) -> Assessment:
+    """Return `assessment` without the score of a model that has been suspended since.
+
+    Parameters
+    ----------
+    suspended
+        Digests of bundles.
+    """
+    if assessment.model.bundle_digest in suspended:
+        return replace(assessment, score=NotComputed(reason=NotComputedReason.SUSPENDED))
+    return assessment

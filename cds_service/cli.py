@@ -167,15 +167,28 @@ def stow(config: Config) -> None:
 
 
 @hcc_cds.command()
-@click.option("--destination", help="Only reports for this one; otherwise for all.")
+@click.option("--destination", metavar="NAME", help="Only reports for this one; otherwise for all.")
+@click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="With --destination, which was set up later: also every current result that was published on this "
+    "day (UTC) or later and was never meant for it.",
+)
 @click.pass_obj
-def redeliver(config: Config, destination: str | None) -> None:
+def redeliver(config: Config, destination: str | None, since: datetime | None) -> None:
     """Send again the reports that were put aside; the running worker does it within seconds."""
+    from cds_service.reporting import Reporting
+
     if destination is not None and destination not in config.deliver.names:
         raise ConfigError(f"deliver has no destination of the name {destination}")
+    if since is not None and destination is None:
+        raise click.UsageError("--since needs --destination")
     shared = build_shared(config, "redeliver")
     count = shared.store.outbox.revive(now=datetime.now(UTC), destination=destination)
     click.echo(f"{count} reports are back in the outbox")
+    if destination is not None and since is not None:
+        count = Reporting(shared).queue_older(destination, since=since.replace(tzinfo=UTC))
+        click.echo(f"{count} older reports are in the outbox for {destination}")
 
 
 @hcc_cds.command()

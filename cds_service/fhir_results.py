@@ -30,11 +30,14 @@ from fhir_gateway.backend_auth import (
 from fhir_gateway.backend_results import SUPERSEDED, withdraw_result, write_result
 from fhir_gateway.result_document import ResultDocument
 from fhir_gateway.results import WrittenDocument, result_document
-from model.domain import Assessment, Outcome, Rejection, derived_uid
+from model.domain import Assessment, NotComputed, NotComputedReason, Outcome, Rejection, derived_uid
 from model.errors import ConfigError, PeerRefused, PeerUnavailable
 
 KIND = "FHIR"
 """Kind of such a file in the outbox, beside those of the DICOM reports."""
+
+SUSPENDED_ENDING = ".suspended.json"
+"""Of the name of a file that leaves the score out because the model is suspended."""
 
 _TITLES = {
     "SR-A": "Lesion findings (DICOM Structured Report)",
@@ -61,6 +64,7 @@ def write_fhir_result(
     predecessor: Assessment | None,
     earlier_reports: Sequence[WrittenReport] = (),
     preliminary: bool,
+    score_withdrawn: bool = False,
 ) -> WrittenReport | None:
     """Write what an outcome tells FHIR servers to the archive; a repeat writes the same bytes.
 
@@ -70,6 +74,8 @@ def write_fhir_result(
         The reports of an assessment.
     predecessor, earlier_reports
         The assessment that it supersedes, and its reports.
+    score_withdrawn
+        Whether this revision was written with a score before, which `outcome` no longer has.
 
     Returns
     -------
@@ -91,11 +97,16 @@ def write_fhir_result(
         for each in reports
         if each.kind in _TITLES
     ]
-    content = result_document(outcome, documents, preliminary=preliminary).to_json()
+    content = result_document(
+        outcome, documents, preliminary=preliminary, score_withdrawn=score_withdrawn
+    ).to_json()
     study_instance_uid = outcome.study.study_instance_uid
     # Not that of a DICOM object: the outbox knows what it sends by a UID.
     uid = derived_uid(KIND, study_instance_uid, str(outcome.revision))
-    path = archive.report_path(study_instance_uid, uid).with_suffix(".json")
+    # Beside the other, not in its place: until the outbox knows of this one, that one may leave.
+    path = archive.report_path(study_instance_uid, uid).with_suffix(
+        SUSPENDED_ENDING if is_suspended(outcome) else ".json"
+    )
     archive.write(path, [content])
     return WrittenReport(
         study_instance_uid=study_instance_uid,
@@ -104,6 +115,15 @@ def write_fhir_result(
         kind=KIND,
         path=path,
         sha256=hashlib.sha256(content).hexdigest(),
+    )
+
+
+def is_suspended(outcome: Outcome) -> bool:
+    """Whether `outcome` is without a score because the model is suspended."""
+    return (
+        isinstance(outcome, Assessment)
+        and isinstance(outcome.score, NotComputed)
+        and outcome.score.reason is NotComputedReason.SUSPENDED
     )
 
 

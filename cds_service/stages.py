@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,7 +14,6 @@ from cds_service.build import Shared
 from cds_service.completing import Completing
 from cds_service.config import Config, ImageConfig
 from cds_service.encoding import decode, decode_outcome, encode
-from cds_service.fhir_results import write_fhir_result
 from cds_service.imaging import (
     Measured,
     PerturbTask,
@@ -29,6 +28,7 @@ from cds_service.imaging import (
 from cds_service.logs import StudyRef
 from cds_service.models import extraction_settings
 from cds_service.pool import MeasuringPool
+from cds_service.reporting import Reporting
 from cds_service.store import Revision, Store, WrittenReport
 from dicom_listener.archive import Archive
 from dicom_listener.selection import ImageLimits
@@ -72,10 +72,12 @@ class Stages:
         self._pool = pool
         self._study_ref = study_ref
         self._now = now
+        shared = Shared(config=config, store=store, archive=archive, study_ref=study_ref, log=log)
+        self.reporting = Reporting(shared, now=now)
         phase = bundle.manifest.acquisition.phase
         self._limits = image_limits(config.image, phase)
         self._completing = Completing(
-            Shared(config=config, store=store, archive=archive, study_ref=study_ref, log=log),
+            shared,
             limits=self._limits,
             phase=None if phase is None else phase.value,
             now=now,
@@ -155,14 +157,14 @@ class Stages:
                 error=type(error).__name__,
             )
             # The record must not go on with what an older revision said.
-            self._report_to_records(assessment, (), self._predecessor(opened))
+            self.reporting.tell(assessment, ())
             return
         self._store.outbox.record_reports(
             reports,
             [each.name for each in self._config.deliver.destinations],
             now=self._now(),
         )
-        self._report_to_records(assessment, reports, self._predecessor(opened))
+        self.reporting.tell(assessment, reports)
 
     def reject(self, revision: dict[str, Any], reason: str, detail: str) -> dict[str, Any]:
         """Keep the coded reason why the study is not assessed, not yet published."""
@@ -176,7 +178,7 @@ class Stages:
             software_version=SOFTWARE_VERSION,
         )
         self._store.assessments.record_outcome(rejection)
-        self._report_to_records(rejection, (), self._predecessor(opened))
+        self.reporting.tell(rejection, ())
         return encode(Outcome, rejection)
 
     def publish(self, revision: dict[str, Any], outcome: dict[str, Any]) -> None:
@@ -201,29 +203,6 @@ class Stages:
                 count=len(what.lesions),
                 seconds=round((self._now() - what.created_at).total_seconds(), 3),
             )
-
-    def _report_to_records(
-        self, outcome: Outcome, reports: Sequence[WrittenReport], predecessor: Assessment | None
-    ) -> None:
-        """Put what FHIR servers are told of an outcome into the outbox."""
-        servers = [each.name for each in self._config.deliver.fhir_servers]
-        if not servers:
-            return
-        earlier = (
-            self._store.outbox.reports(outcome.study.study_instance_uid, predecessor.revision)
-            if predecessor is not None
-            else ()
-        )
-        written = write_fhir_result(
-            self._archive,
-            outcome,
-            reports,
-            predecessor=predecessor,
-            earlier_reports=earlier,
-            preliminary=self._config.report.preliminary,
-        )
-        if written is not None:
-            self._store.outbox.record_reports([written], servers, now=self._now())
 
     def spread(self, revision: dict[str, Any], selected: list[str], outcome: dict[str, Any]) -> None:
         """Keep how far the score moves under perturbations; what is not scored has no spread."""

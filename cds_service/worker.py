@@ -115,6 +115,7 @@ class Worker:
         for work, every_s in (
             (self.reconcile, self._settings.reconcile_s),
             (self.begin_what_is_due, self._delivery.poll_s),
+            (self.follow_suspensions, self._settings.reconcile_s),
         ):
             threading.Thread(
                 target=self._repeat, args=(work, every_s), name=work.__name__, daemon=True
@@ -154,6 +155,10 @@ class Worker:
             self._pipeline.tell_commitment(
                 asked.calling_ae_title, asked.transaction_uid, asked.due_at.isoformat()
             )
+
+    def follow_suspensions(self) -> None:
+        """Take the scores of suspended models back from the records that were told them."""
+        self._stages.reporting.follow_suspensions()
 
     def _begin_anew_what_an_older_pipeline_began(self) -> None:
         for each in DBOS.list_workflows(status=_UNFINISHED):

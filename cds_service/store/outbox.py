@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -108,14 +109,7 @@ class Outbox:
                         _deliveries,
                         sop_instance_uid=report.sop_instance_uid,
                         destination=destination,
-                        state=DeliveryState.PENDING.value,
-                        attempts=0,
-                        rounds=0,
-                        reason="",
-                        owner="",
-                        transaction_uid="",
-                        updated_at=now,
-                        due_at=None,
+                        **new_delivery(reason="", now=now, due_at=None),
                     )
 
     def release(self, study_instance_uid: str, revision: int, *, now: datetime) -> tuple[Errand, ...]:
@@ -232,6 +226,8 @@ class Outbox:
     ) -> bool:
         """Note how the work on a claimed report ended; False when it was taken from the owner meanwhile.
 
+        What was written anew meanwhile is due at once: it is not what was sent.
+
         Parameters
         ----------
         due_at
@@ -259,6 +255,19 @@ class Outbox:
                 .where(_deliveries.c.owner == owner)
                 .values(**values)
             )
+            if settled.rowcount:
+                # Afterwards: who writes a report anew locks its deliveries first.
+                written_anew = (
+                    sa.select(_reports.c.sop_instance_uid)
+                    .where(_reports.c.sop_instance_uid == claimed.report.sop_instance_uid)
+                    .where(_reports.c.sha256 != claimed.report.sha256)
+                )
+                connection.execute(
+                    sa.update(_deliveries)
+                    .where(_deliveries.c.sop_instance_uid.in_(written_anew))
+                    .where(_deliveries.c.destination == claimed.destination)
+                    .values(new_delivery(reason=reason[:_REASON_MAX_LENGTH], now=now, due_at=now))
+                )
             return settled.rowcount == 1
 
     def reports(self, study_instance_uid: str, revision: int) -> tuple[WrittenReport, ...]:
@@ -300,16 +309,7 @@ class Outbox:
             statement = statement.where(_deliveries.c.sop_instance_uid.in_(_of_study(study_instance_uid)))
         with self._database.write() as connection:
             return connection.execute(
-                statement.values(
-                    state=DeliveryState.PENDING.value,
-                    attempts=0,
-                    rounds=0,
-                    owner="",
-                    transaction_uid="",
-                    reason="sent again by the administrator",
-                    updated_at=now,
-                    due_at=now,
-                )
+                statement.values(new_delivery(reason="sent again by the administrator", now=now, due_at=now))
             ).rowcount
 
     def _report(self, row: sa.RowMapping) -> WrittenReport:
@@ -321,6 +321,20 @@ class Outbox:
             path=self._database.archive_dir / row["path"],
             sha256=row["sha256"],
         )
+
+
+def new_delivery(*, reason: str, now: datetime, due_at: datetime | None) -> dict[str, Any]:
+    """Return the columns of a delivery that nobody has tried yet."""
+    return {
+        "state": DeliveryState.PENDING.value,
+        "attempts": 0,
+        "rounds": 0,
+        "reason": reason,
+        "owner": "",
+        "transaction_uid": "",
+        "updated_at": now,
+        "due_at": due_at,
+    }
 
 
 def _of_study(study_instance_uid: str) -> sa.Select[tuple[str]]:

@@ -25,6 +25,7 @@ _ANTI_ANGIOGENIC_ONLY = (
 _DEMONSTRATION = (
     f"{wording.NO_CLINICAL_MEANING}. It was trained on computer-made images to show that the software works."
 )
+_WITHDRAWN = "The score that stood here is withdrawn."
 _NUMBER_WITHHELD = f"{_DEMONSTRATION} What it computed is not written to the record."
 _STATUS_WORDS = {
     ModelStatus.DEMONSTRATION: wording.NO_CLINICAL_MEANING,
@@ -64,7 +65,9 @@ def model_device(model: ModelIdentity) -> Named:
     )
 
 
-def risk_assessment(assessment: Assessment, keys: ResultKeys, *, status: str, device: str) -> Named:
+def risk_assessment(
+    assessment: Assessment, keys: ResultKeys, *, status: str, device: str, withdrawn: bool
+) -> Named:
     """Return the score or its absence with the reason.
 
     Parameters
@@ -74,6 +77,9 @@ def risk_assessment(assessment: Assessment, keys: ResultKeys, *, status: str, de
         "the measurement was not started or not completed".
     device
         Name of the model's Device.
+    withdrawn
+        Whether there was a score, which no longer holds: `entered-in-error`, of which FHIR says that
+        "real-world decisions" may have been based on it.
     """
     uid = keys.part("score")
     resource: Element = {
@@ -102,17 +108,27 @@ def risk_assessment(assessment: Assessment, keys: ResultKeys, *, status: str, de
         resource["prediction"] = [_prediction(outcome, assessment.model)]
         sentences = [wording.BADGE, _ANTI_ANGIOGENIC_ONLY, wording.acquisition_words(outcome)]
         sentences.append(wording.NOT_ALONE)
+    if withdrawn:
+        resource["status"] = "entered-in-error"
+        sentences = [_WITHDRAWN, *sentences]
     resource["note"] = [{"text": str(each)} for each in sentences]
     return Named(name=terms.local(uid), resource=resource)
 
 
-def score_sentence(assessment: Assessment) -> str:
-    """Return what the report says of the score."""
+def score_sentence(assessment: Assessment, *, withdrawn: bool) -> str:
+    """Return what the report says of the score.
+
+    Parameters
+    ----------
+    withdrawn
+        As for `risk_assessment`.
+    """
     model, outcome = assessment.model, assessment.score
     speaker = f"model {model.name} {model.version} ({model.bundle_digest[:12]}, {model.status.value})"
     demonstration = model.status is ModelStatus.DEMONSTRATION
     if isinstance(outcome, NotComputed):
-        beginning = f"{_DEMONSTRATION} " if demonstration else ""
+        beginning = f"{_WITHDRAWN} " if withdrawn else ""
+        beginning += f"{_DEMONSTRATION} " if demonstration else ""
         return f"{beginning}{absence_sentence(outcome)} Asked was the {speaker}."
     if demonstration:
         return f"{_NUMBER_WITHHELD} Asked was the {speaker}."

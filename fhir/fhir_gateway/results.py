@@ -34,7 +34,11 @@ class WrittenDocument:
 
 
 def result_document(
-    outcome: Outcome, documents: Sequence[WrittenDocument] = (), *, preliminary: bool
+    outcome: Outcome,
+    documents: Sequence[WrittenDocument] = (),
+    *,
+    preliminary: bool,
+    score_withdrawn: bool = False,
 ) -> ResultDocument:
     """Return what `outcome` writes; the same outcome, the same document.
 
@@ -44,6 +48,8 @@ def result_document(
         The reports of an assessment.
     preliminary
         Whether the results still wait for somebody who answers for them.
+    score_withdrawn
+        Whether this revision was written with a score before, which `outcome` no longer has.
 
     Raises
     ------
@@ -53,7 +59,7 @@ def result_document(
     if isinstance(outcome, Rejection):
         document = _withdrawal(outcome)
     else:
-        document = _result(outcome, documents, preliminary=preliminary)
+        document = _result(outcome, documents, preliminary=preliminary, score_withdrawn=score_withdrawn)
     for each in (*document.shared, *document.parts, document.report, document.provenance):
         if each is not None:
             get_fhir_model_class(each.resource_type).model_validate(each.resource)
@@ -61,13 +67,17 @@ def result_document(
 
 
 def _result(
-    assessment: Assessment, documents: Sequence[WrittenDocument], *, preliminary: bool
+    assessment: Assessment,
+    documents: Sequence[WrittenDocument],
+    *,
+    preliminary: bool,
+    score_withdrawn: bool,
 ) -> ResultDocument:
     keys = ResultKeys.of(assessment.study, assessment.revision)
     status = "preliminary" if preliminary else "final"
     software, model = software_device(assessment.software_version), model_device(assessment.model)
     study = _study_reference(assessment.study)
-    score = risk_assessment(assessment, keys, status=status, device=model.name)
+    score = risk_assessment(assessment, keys, status=status, device=model.name, withdrawn=score_withdrawn)
     measured = [
         each
         for lesion in assessment.lesions
@@ -77,7 +87,7 @@ def _result(
         _document_reference(each, assessment, keys, preliminary=preliminary, study=study)
         for each in documents
     ]
-    report = _report(assessment, keys, preliminary=preliminary, study=study)
+    report = _report(assessment, keys, preliminary=preliminary, score_withdrawn=score_withdrawn, study=study)
     parts = (*measured, score, *papers)
     return ResultDocument(
         patient=assessment.study.patient,
@@ -142,9 +152,12 @@ def _withdrawal(rejection: Rejection) -> ResultDocument:
     )
 
 
-def _report(assessment: Assessment, keys: ResultKeys, *, preliminary: bool, study: Element) -> Named:
-    final = "final" if assessment.predecessor_revision is None else "amended"
-    sentences = list(_conclusion(assessment, preliminary=preliminary))
+def _report(
+    assessment: Assessment, keys: ResultKeys, *, preliminary: bool, score_withdrawn: bool, study: Element
+) -> Named:
+    is_first = assessment.predecessor_revision is None and not score_withdrawn
+    final = "final" if is_first else "amended"
+    sentences = list(_conclusion(assessment, preliminary=preliminary, score_withdrawn=score_withdrawn))
     return Named(
         name=terms.local(keys.report),
         resource=_report_frame(assessment, keys)
@@ -175,7 +188,7 @@ def _report_frame(outcome: Outcome, keys: ResultKeys) -> Element:
     return frame
 
 
-def _conclusion(assessment: Assessment, *, preliminary: bool) -> Iterator[str]:
+def _conclusion(assessment: Assessment, *, preliminary: bool, score_withdrawn: bool) -> Iterator[str]:
     if preliminary:
         yield "Preliminary: nobody has confirmed it."
     measured, left_out = len(assessment.lesions), assessment.left_out
@@ -190,7 +203,7 @@ def _conclusion(assessment: Assessment, *, preliminary: bool) -> Iterator[str]:
             f"{lesion.tracking_identifier}: {planar.long_axis.length_mm:.1f} mm by "
             f"{planar.short_axis.length_mm:.1f} mm, {lesion.volume_mm3 / 1000:.2f} mL."
         )
-    yield score_sentence(assessment)
+    yield score_sentence(assessment, withdrawn=score_withdrawn)
     for note in assessment.notes:
         yield f"Image quality: {note}."
 

@@ -41,6 +41,23 @@ def test_a_wrong_setting_is_one_line_and_an_exit_code(tmp_path: Path) -> None:
     assert "Traceback" not in answer.stderr
 
 
+def test_older_results_are_sent_to_a_destination_that_is_named(tmp_path: Path) -> None:
+    (tmp_path / "hcc-cds.toml").write_text(
+        '[[deliver.destinations]]\nname = "pacs"\nhost = "127.0.0.1"\nae_title = "PACS"\n'
+    )
+
+    def redeliver(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return run("--config", "hcc-cds.toml", "redeliver", *arguments, cwd=tmp_path)
+
+    whole = redeliver("--destination", "pacs", "--since", "2026-11-01")
+    nameless = redeliver("--since", "2026-11-01")
+    unknown = redeliver("--destination", "else", "--since", "2026-11-01")
+
+    assert "0 older reports are in the outbox for pacs" in whole.stdout
+    assert (nameless.returncode, unknown.returncode) == (2, 1)
+    assert "--destination" in nameless.stderr
+
+
 def test_the_demonstration_empties_no_folder_that_is_not_its_own(tmp_path: Path) -> None:
     precious = tmp_path / "documents" / "thesis.txt"
     precious.parent.mkdir()

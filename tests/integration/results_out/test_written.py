@@ -19,7 +19,6 @@ from model.domain import (
     ModelStatus,
     NotComputed,
     NotComputedReason,
-    derived_uid,
 )
 
 pytestmark = pytest.mark.xdist_group("medplum")
@@ -223,45 +222,3 @@ def test_a_server_that_is_down_is_asked_again_later_and_then_put_aside(
 
     assert len(office.reasons("report_delayed")) == 3
     assert office.state() is PUT_ASIDE
-
-
-@pytest.mark.timeout(300)
-def test_a_study_that_arrives_is_in_the_record_and_new_outlines_replace_what_it_said(
-    medplum: Any,
-    installation: Callable[..., Any],
-    phantom_study: Callable[..., list[Path]],
-    send_all: Callable[[int, list[Path]], int],
-    tmp_path: Path,
-) -> None:
-    study = derived_uid("results out")
-    medplum.patient(
-        identifier=[{"system": "urn:oid:2.999.1", "value": "0042"}], birthDate="1951-07-09", gender="male"
-    )
-    site = installation(f"""
-[[deliver.fhir_servers]]
-name = "ehr"
-base_url = "http://127.0.0.1:{medplum.port}/fhir"
-token_url = "http://127.0.0.1:{medplum.port}/token"
-client_id = "hcc-cds"
-private_key = "{medplum.key}"
-key_id = "hcc-cds-1"
-""")
-    site.start("serve")
-    site.wait_for("working")
-
-    send_all(site.dicom_port, phantom_study(tmp_path / "study", study))
-    site.wait_for("report_delivered")
-    (first,) = medplum.all("DiagnosticReport")
-    send_all(site.dicom_port, phantom_study(tmp_path / "again", study, outline="RTSTRUCT")[-1:])
-    site.wait_for("report_delivered", count=2)
-
-    (report,) = medplum.all("DiagnosticReport")
-    assert report["id"] == first["id"]
-    assert report["result"] != first["result"]
-    standing = {f"Observation/{each['id']}" for each in medplum.all("Observation", status="preliminary")}
-    assert {each["reference"] for each in report["result"]} < standing
-    assert not {each["reference"] for each in first["result"]} & standing
-    assert [each["kind"] for each in site.events("report_delivered")] == ["FHIR", "FHIR"]
-    assert "0042" not in (site.folder / "log").read_text()
-    counts = {each: len(medplum.all(each)) for each in ("RiskAssessment", "DocumentReference", "Provenance")}
-    assert counts == {"RiskAssessment": 2, "DocumentReference": 4, "Provenance": 2}
