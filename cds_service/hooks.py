@@ -14,6 +14,7 @@ from cds_service.dispatch import dispatched
 from cds_service.fetching import CallersRecord, Completed
 from cds_service.hook_request import Hook, HookRequest, MalformedRequest
 from cds_service.identity import NoImaging, Outcomes, outcome_of
+from cds_service.referenced import drafts_with_referenced, with_referenced
 from cds_service.texts import ENGLISH, Texts
 from fhir_gateway.facts import patient_facts
 from fhir_gateway.medications import OrderedDrugs, ordered_drugs
@@ -56,7 +57,8 @@ _KINDS = tuple(dict.fromkeys(template.replace("?", "/").partition("/")[0] for te
 
 _USAGE = (
     "What is not prefetched is read from the client's FHIR server, if the settings of this service list it, "
-    f"with the access token of the call: {', '.join(_KINDS)} of the patient. "
+    f"with the access token of the call: {', '.join(_KINDS)} of the patient, and Medication where an order "
+    "refers to one. "
     "Patient and Condition are required; what else is missing is named on the card as not known."
 )
 
@@ -135,7 +137,11 @@ class CardWriter:
         ordered = _ordered(request, record)
         if request.hook is not Hook.PATIENT_VIEW and recognise(ordered.drugs) is None and not ordered.untold:
             return []
-        completed = record.complete(request.prefetch or {}, patient_id=context.patient_id)
+        completed = with_referenced(
+            record.complete(request.prefetch or {}, patient_id=context.patient_id),
+            record,
+            fhir_base=request.fhir_server,
+        )
         if completed.asked and self.fetched is not None:
             self.fetched(completed)
         prefetch = completed.resources
@@ -226,8 +232,11 @@ def _ordered(request: HookRequest, record: CallersRecord) -> OrderedDrugs:
     if request.hook is Hook.ORDER_DISPATCH:
         return _dispatched(request, record)
     selections = request.context.selections if request.hook is Hook.ORDER_SELECT else None
+    drafts = drafts_with_referenced(
+        request.context.draft_orders, request.prefetch or {}, record, fhir_base=request.fhir_server
+    )
     try:
-        return ordered_drugs(request.context.draft_orders, whose=_whose(request), selections=selections)
+        return ordered_drugs(drafts, whose=_whose(request), selections=selections)
     except UnreadableResource as error:
         raise MalformedRequest("context.draftOrders") from error
 
@@ -235,7 +244,8 @@ def _ordered(request: HookRequest, record: CallersRecord) -> OrderedDrugs:
 def _dispatched(request: HookRequest, record: CallersRecord) -> OrderedDrugs:
     references = request.context.dispatched_orders
     found = dispatched(references, request.prefetch or {}, record, fhir_base=request.fhir_server)
-    ordered = ordered_drugs(found.bundle, whose=_whose(request))
+    orders = drafts_with_referenced(found.bundle, {}, record, fhir_base=request.fhir_server)
+    ordered = ordered_drugs(orders, whose=_whose(request))
     if not found.unread:
         return ordered
     if recognise(ordered.drugs) is None:

@@ -18,7 +18,7 @@ from fhir_gateway.medications import MedicationList, medication_list, medication
 from fhir_gateway.observation_terms import Examination
 from fhir_gateway.parsing import UnreadableResource, Whose
 from fhir_gateway.patient import record_patient
-from fhir_gateway.prefetch import Prefetched, read_prefetch
+from fhir_gateway.prefetch import REFERENCED, Prefetched, read_prefetch
 from fhir_gateway.problems import problem_facts
 from fhir_gateway.procedures import procedure_facts
 from fhir_gateway.reading import Read, read
@@ -134,6 +134,7 @@ def patient_facts(
         **medications_in(prefetch.get("medications")),
         **medications_in(prefetch.get("past_medications")),
         **medications_in(prefetch.get("administrations")),
+        **medications_in(prefetch.get(REFERENCED)),
     }
     medications = medication_list(found.requests, included, fhir_base=fhir_base)
     earlier = medication_history(found.requests, found.administrations, included, fhir_base=fhir_base)

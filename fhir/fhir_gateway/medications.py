@@ -291,6 +291,39 @@ def medications_in(bundle: Any) -> dict[str, Any]:
     return found
 
 
+def medications_wanted(bundles: Iterable[Any]) -> tuple[str, ...]:
+    """Return the references to Medications that did not come along and without which a drug is not told.
+
+    Parameters
+    ----------
+    bundles
+        Of MedicationRequests and MedicationAdministrations, JSON as parsed; anything else names none.
+    """
+    bundles = tuple(bundles)
+    included = {reference for each in bundles for reference in medications_in(each)}
+    wanted: dict[str, None] = {}
+    for bundle in bundles:
+        entries = bundle.get("entry") if isinstance(bundle, Mapping) else None
+        for entry in entries if isinstance(entries, list) else ():
+            resource = entry.get("resource") if isinstance(entry, Mapping) else None
+            named = resource.get("medicationReference") if isinstance(resource, Mapping) else None
+            if not isinstance(named, Mapping) or _is_told_by_words(named.get("display")):
+                continue
+            reference = named.get("reference")
+            is_elsewhere = isinstance(reference, str) and reference and not reference.startswith("#")
+            if is_elsewhere and reference not in included:
+                wanted[str(reference)] = None
+    return tuple(wanted)
+
+
+def _is_told_by_words(display: Any) -> bool:
+    return (
+        isinstance(display, str)
+        and bool(display.strip())
+        and NamedDrugs(product=(CodeableConcept(text=display),), ingredients=()).is_told
+    )
+
+
 def contained_in(resource: Mapping[str, Any]) -> dict[str, Any]:
     """Return the Medications contained in `resource`, by reference (`#id`)."""
     contained = resource.get("contained")

@@ -60,6 +60,9 @@ PREFETCH: Mapping[str, str] = {
 Whatever is not in `REQUIRED` may be left away: what rests on it is then unknown.
 """
 
+REFERENCED = "referenced_medications"
+"""Beside the keys of `PREFETCH`: the Medications that orders refer to and that were read by themselves."""
+
 REQUIRED = ("patient", "conditions")
 """Without these no useful card is possible, and the answer is 412."""
 
