@@ -259,8 +259,9 @@ def _security(settings: StatementSettings) -> Iterator[str]:
 def _annexes() -> Iterator[str]:
     yield "## 7 Annexes"
     yield (
-        "**Created objects.** Comprehensive 3D SR (TID 1500) twice for each revision, with planar (TID 1410) and "
-        "volumetric (TID 1411) groups; Segmentation where the outlines came as RTSTRUCT. Patient and study "
+        "**Created objects.** Comprehensive 3D SR (TID 1500) twice for each revision: an Imaging Measurement Report "
+        "with planar (TID 1410) and an Oncology Measurement Report with volumetric (TID 1411) groups; Segmentation "
+        "where the outlines came as RTSTRUCT. Patient and study "
         "attributes are those of the images. SOP Instance UIDs derive from study, revision and model, under the "
         "root 2.25; a retry sends the same object. Private coding scheme 99HCCCDS, whose codes stand in the reports."
     )

@@ -24,6 +24,12 @@ from model.errors import ReportNotConformant
 _TIMEOUT_S = 120.0
 """dciodvfy needs well under a second for an SR, some for a large SEG."""
 
+_DRAWN, _LISTED = ("126000", "DCM"), ("126001", "DCM")
+"""Imaging and Oncology Measurement Report (PS3.16 CID 7021), with and without an Image Region.
+
+OHIF draws what bears the first title and fails where nothing can be drawn; others it shows as text.
+"""
+
 _MENTION = re.compile(r"Element=<(\w+)>|attribute <([^<>]+)>|\(0x([0-9a-f]{4}),0x([0-9a-f]{4})\)")
 """How dciodvfy names an attribute: by keyword, by name or by tag."""
 
@@ -117,8 +123,9 @@ def template_problems(report: Dataset, *, series_of: Mapping[str, str] | None = 
 
 
 def _document_problems(report: Dataset) -> Iterator[str]:
-    if _name(report) != ("126000", "DCM"):
-        yield "the root is not Imaging Measurement Report (126000, DCM)"
+    title = _DRAWN if ("111030", "DCM") in {_name(item) for item in _items(report)} else _LISTED
+    if _name(report) != title:
+        yield f"the root is not ({title[0]}, DCM)"
     templates = report.get("ContentTemplateSequence") or [Dataset()]
     if templates[0].get("TemplateIdentifier") != "1500":
         yield "the template is not TID 1500"

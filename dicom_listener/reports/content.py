@@ -25,6 +25,7 @@ from highdicom.sr import (
     VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
 from pydicom.sr.codedict import codes as dicom
+from pydicom.sr.coding import Code
 
 from dicom_listener.reports import codes
 from dicom_listener.reports.document import ReportSettings
@@ -48,6 +49,7 @@ def measurement_report(
     assessment: Assessment,
     groups: Sequence[Group],
     *,
+    title: Code,
     library: Sequence[ImageReference],
     document: ReportSettings,
 ) -> MeasurementReport:
@@ -67,7 +69,7 @@ def measurement_report(
         ),
         procedure_reported=codes.procedure(assessment.series.modality),
         imaging_measurements=list(groups),
-        title=CodedConcept.from_code(dicom.DCM.ImagingMeasurementReport),
+        title=CodedConcept.from_code(title),
     )
     root = report[0].ContentSequence
     # Last stand the measurements; TID 1500 has the library before and the statements after them.

@@ -66,6 +66,7 @@ def findings_report(
     report = content.measurement_report(
         assessment,
         [_group(lesion, assessment, document) for lesion in assessment.lesions],
+        title=dicom.DCM.ImagingMeasurementReport,
         library=images,
         document=document,
     )
@@ -113,6 +114,14 @@ def _group(
     # NUMs, which highdicom's template has no argument for.
     for measurement, axis in zip(measurements, (planar.long_axis, planar.short_axis), strict=False):
         _attach(group, measurement, _axis(axis, planar.image))
+    # The name that OHIF writes beside a measurement that it tracks.
+    group[0].ContentSequence.append(
+        TextContentItem(
+            name=dicom.DCM.Comment,
+            value=lesion.tracking_identifier,
+            relationship_type=RelationshipTypeValues.CONTAINS,
+        )
+    )
     return group
 
 

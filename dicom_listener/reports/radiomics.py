@@ -58,6 +58,8 @@ def radiomics_report(
     report = content.measurement_report(
         assessment,
         [_group(lesion, assessment, segmentation, document) for lesion in assessment.lesions],
+        # OHIF shows it as text; under the title of SR-A it would look for what to draw, and fail.
+        title=dicom.DCM.OncologyMeasurementReport,
         library=assessment.series.images,
         document=document,
     )

@@ -16,6 +16,9 @@ from model.domain import OutlineSource
 _TRACKING_IDENTIFIER = "112039"
 """(112039, DCM, "Tracking Identifier")."""
 
+_MEASUREMENT_GROUP = "125007"
+"""(125007, DCM, "Measurement Group")."""
+
 
 def read_source(path: Path) -> Dataset:
     """Return the header of a measured image."""
@@ -63,9 +66,17 @@ def _lines(item: Dataset, depth: int) -> Iterator[str]:
             yield f"{indent}{meaning}: {float(measured.NumericValue):g}{shown}"
         elif name is not None and name.CodeValue == _TRACKING_IDENTIFIER:
             yield f"{indent}{str(child.TextValue).rpartition(':')[2]}"
-        elif child.ValueType == "TEXT":
+        elif child.ValueType == "TEXT" and not _repeats_name(child, item):
             yield f"{indent}{meaning}: {child.TextValue}"
         elif child.ValueType == "CODE" and child.get("ConceptCodeSequence"):
             yield f"{indent}{meaning}: {child.ConceptCodeSequence[0].CodeMeaning}"
         if child.ValueType in ("CONTAINER", "NUM"):
             yield from _lines(child, depth + 1)
+
+
+def _repeats_name(text: Dataset, parent: Dataset) -> bool:
+    """Whether `text` is the comment of a group, which is the lesion's name once more, for OHIF."""
+    return bool(
+        parent.ConceptNameCodeSequence[0].CodeValue == _MEASUREMENT_GROUP
+        and text.ConceptNameCodeSequence[0].CodeValue == "121106"
+    )

@@ -21,6 +21,7 @@ from dicom_listener.reports import (
     codes,
     findings_report,
     lesion_segmentation,
+    main_lines,
     radiomics_report,
     sop_instance_uid,
 )
@@ -337,6 +338,28 @@ def test_only_the_index_lesion_is_scored(example):
     report = findings_report(example.assessment(), example.sources(), document=SETTINGS)
 
     assert [len(named(group, "SCORE-DEMO")) for group in groups(report)] == [1, 0]
+
+
+def test_the_report_of_what_is_drawn_has_another_title_than_that_of_what_is_listed(example):
+    """OHIF goes by the title, and fails on a report to draw in which nothing is drawn."""
+    assessment, sources = example.assessment(), example.sources()
+
+    titles = [
+        build(assessment, sources, document=SETTINGS).ConceptNameCodeSequence[0].CodeValue
+        for build in (findings_report, radiomics_report)
+    ]
+
+    assert titles == ["126000", "126001"]
+
+
+def test_people_read_the_name_of_a_lesion_once(example, tmp_path):
+    """Its group says it twice: by the Tracking Identifier, and by a comment that OHIF shows."""
+    report = findings_report(example.assessment(), example.sources(), document=SETTINGS)
+    report.save_as(tmp_path / "findings.dcm", enforce_file_format=True)
+
+    lines = [line.strip() for line in main_lines(tmp_path / "findings.dcm")]
+
+    assert [line for line in lines if line.endswith(("Lesion 1", "Lesion 2"))] == ["Lesion 1", "Lesion 2"]
 
 
 @pytest.mark.parametrize("reason", list(NotComputedReason))
@@ -827,6 +850,10 @@ def nameless_item(report):
     del first_group(report).ContentSequence[2].ConceptNameCodeSequence
 
 
+def title_of_a_list(report):
+    report.ConceptNameCodeSequence[0].CodeValue = "126001"
+
+
 def verified(report):
     report.VerificationFlag = "VERIFIED"
 
@@ -845,6 +872,7 @@ def verified(report):
         (shared_tracking_uid, "share a Tracking Unique Identifier"),
         (axis_without_line, "no coordinates of its own"),
         (nameless_item, "no concept name"),
+        (title_of_a_list, "the root is not (126000, DCM)"),
         (verified, "UNVERIFIED"),
     ],
 )
