@@ -123,7 +123,6 @@ class Detail:
 
     def _reason(self, finding: Finding, dates: Mapping[str, date]) -> str:
         say = self.texts.say
-        criterion = finding.criterion
         headline = say(finding.headline)
         reason = "".join(
             escaped(part.text, _QUOTE_MAX_LENGTH) if isinstance(part, Quoted) else say(part)
@@ -137,7 +136,7 @@ class Detail:
             parts.append(reason)
         if finding.sources:
             parts.append(say("From {sources}.", sources=_listed_sources(finding.sources, dates)))
-        if finding.truth is Truth.UNKNOWN and (ask := self._ask(criterion)):
+        if finding.truth is Truth.UNKNOWN and (ask := self._ask(finding)):
             parts.append(say("To do: {ask}.", ask=ask))
         return " ".join([*parts, self._evidence(finding)])
 
@@ -155,11 +154,11 @@ class Detail:
         limits: dict[str, object] = {each.name: each.words for each in criterion.thresholds}
         return self.texts.say(Phrase(criterion.wording, limits))
 
-    def _ask(self, criterion: Criterion) -> str:
+    def _ask(self, finding: Finding) -> str:
         """Return what to do to know it; for the liver score, what would make it one number."""
-        say = self.texts.say
+        criterion, say = finding.criterion, self.texts.say
         if criterion.identifier != CHILD_PUGH_COMPUTABLE.identifier:
-            return say(criterion.ask)
+            return say(finding.ask or criterion.ask)
         asks = []
         for part in self.eligibility.child_pugh.open_parts:
             if part.note:

@@ -51,6 +51,8 @@ class Finding:
     """Unknown because nothing is on record, which is no negative; to be told in few words."""
     unread: bool = False
     """Silent, and that part of the record is not known whole: what is sought may be in the rest of it."""
+    ask: str = ""
+    """What to do to know it, where that is something else than the criterion's own."""
     left_aside: tuple[Unused, ...] = ()
     """Unknown, and on record: what is outdated or cannot be used."""
 
@@ -109,6 +111,7 @@ def unknown(
     *reason: str | Quoted,
     sources: Iterable[Source] = (),
     in_doubt: bool = False,
+    ask: str = "",
 ) -> Finding:
     """Return that nobody can say whether `criterion` holds, and why."""
     return Finding(
@@ -118,6 +121,7 @@ def unknown(
         reason=reason,
         sources=references(sources),
         in_doubt=in_doubt,
+        ask=ask,
     )
 
 

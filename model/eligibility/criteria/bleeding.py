@@ -220,8 +220,8 @@ INR_LIMIT = Criterion(
     ),
     strength=Strength.TRIAL,
     remark=(
-        "Under an anticoagulant INR does not tell; R16 speaks then. Where the report gives no upper limit, "
-        "it is taken to be at least 1."
+        "Under an anticoagulant INR does not tell; R16 speaks then. Where the report gives no upper limit of "
+        "healthy people, it is taken to be at least 1: INR is a ratio to their clotting time [MC]."
     ),
 )
 

@@ -24,7 +24,9 @@ from model.eligibility.judging.case import (
     lab_words,
     list_not_whole,
     missing_lab,
+    no_upper_limit,
     now,
+    upper_limit,
     with_drafts,
     within_limit,
 )
@@ -253,6 +255,10 @@ def _platelets(case: Case, criterion: Criterion) -> Finding:
     return lab_finding(criterion, lab, keeps, headline, graver=graver)
 
 
+_LEAST_INR = 1.0
+"""The INR is a ratio to the clotting time of healthy people, so that no upper limit of theirs is lower."""
+
+
 def _inr(case: Case, criterion: Criterion) -> Finding | None:
     lab = case.facts.lab(Analyte.INR)
     drugs = case.facts.drugs_with(DrugRole.ANTICOAGULANT)
@@ -260,17 +266,25 @@ def _inr(case: Case, criterion: Criterion) -> Finding | None:
         return None
     if lab is None:
         return missing_lab(criterion, Analyte.INR)
-    upper = lab.upper_limit if lab.upper_limit is not None else 1.0
-    keeps = within_limit(lab, criterion.threshold().value * upper, at_least=False)
-    if keeps is False and (drugs is None or lab.upper_limit is None):
+    normal = upper_limit(lab)
+    keeps = within_limit(
+        lab, criterion.threshold().value * (_LEAST_INR if normal is None else normal), at_least=False
+    )
+    if keeps is False and (drugs is None or normal is None):
         return unknown(
             criterion,
             "INR not certain",
-            f"INR {lab_words(lab)}. "
-            + (LIST_NOT_WHOLE if drugs is None else "The report gives no upper limit of normal."),
+            f"INR {lab_words(lab)}. " + (LIST_NOT_WHOLE if drugs is None else no_upper_limit(lab)),
             sources=[lab.source],
             in_doubt=True,
         )
+    if keeps and normal is None:
+        words = phrase(
+            "INR: {lab_words}. {why} It is taken to be at least 1, which is the INR of healthy people.",
+            lab_words=lab_words(lab),
+            why=no_upper_limit(lab),
+        )
+        return met(criterion, words, sources=[lab.source])
     return lab_finding(criterion, lab, keeps, phrase("INR above {limit}", limit=criterion.threshold().words))
 
 

@@ -233,9 +233,28 @@ _HIGHEST_NORMAL: Mapping[tuple[Analyte, str], float] = MappingProxyType(
         (Analyte.ALP, "U/L"): 200.0,
         (Analyte.CREATININE, "mg/dL"): 1.5,
         (Analyte.CREATININE, "umol/L"): 133.0,
+        (Analyte.INR, "1"): 1.5,
     }
 )
 """Upper limits of normal that no laboratory is thought to exceed for adults: a design choice."""
+
+
+def upper_limit(lab: LabFact) -> float | None:
+    """Return the report's upper limit of normal; None without one, and for one that is not of health.
+
+    Some reports put a critical limit, or the range that a treatment aims at, in its place.
+    """
+    highest = _HIGHEST_NORMAL.get((lab.analyte, lab.quantity.unit))
+    if lab.upper_limit is None or (highest is not None and lab.upper_limit > highest):
+        return None
+    return lab.upper_limit
+
+
+def no_upper_limit(lab: LabFact) -> str:
+    """Return why `upper_limit` returns none."""
+    if lab.upper_limit is None:
+        return phrase("The report gives no upper limit of normal.")
+    return phrase("The upper limit that the report gives is none of healthy people.")
 
 
 def within_limit(lab: LabFact, limit: float, *, at_least: bool, unit: str = "") -> bool | None:
@@ -359,21 +378,24 @@ def multiple_of_normal(analyte: Analyte) -> Judge:
         lab = case.facts.lab(analyte)
         if lab is None:
             return missing_lab(criterion, analyte)
-        if lab.upper_limit is None:
+        normal = upper_limit(lab)
+        if normal is None:
             in_doubt = exceeds_any_normal(lab, criterion.threshold().value)
             return unknown(
                 criterion,
                 phrase("upper limit of {analyte} not known", analyte=analyte),
                 phrase(
-                    "{analyte}: {lab_words}. The report gives no upper limit of normal.",
+                    "{analyte}: {lab_words}. {why}",
                     analyte=analyte,
                     lab_words=lab_words(lab),
+                    why=no_upper_limit(lab),
                 ),
                 sources=[lab.source],
                 in_doubt=in_doubt,
+                ask=phrase("compare it with the laboratory's upper limit of normal"),
             )
         threshold = criterion.threshold()
-        keeps = within_limit(lab, threshold.value * lab.upper_limit, at_least=False)
+        keeps = within_limit(lab, threshold.value * normal, at_least=False)
         return lab_finding(criterion, lab, keeps, _beyond(criterion, threshold, at_least=False))
 
     return judge

@@ -21,6 +21,7 @@ from model.eligibility.judging.case import (
     limit,
     missing_lab,
     multiple_of_normal,
+    upper_limit,
     within_limit,
 )
 from model.eligibility.kidney import KidneyFunction, creatinine_clearance
@@ -232,11 +233,8 @@ def _kidney(case: Case, criterion: Criterion) -> Finding:
     if lab is None:
         return missing_lab(criterion, Analyte.CREATININE)
     limits = {each.name: each.value for each in criterion.thresholds}
-    below = (
-        None
-        if lab.upper_limit is None
-        else within_limit(lab, limits["most"] * lab.upper_limit, at_least=False)
-    )
+    normal = upper_limit(lab)
+    below = None if normal is None else within_limit(lab, limits["most"] * normal, at_least=False)
     clearance = _clearance(case, lab)
     cleared = (
         None
