@@ -93,7 +93,6 @@ class StandingResults:
         statement = (
             sa.select(_assessments.c.study_instance_uid)
             .where(_assessments.c.state == AssessmentState.ASSESSED.value)
-            .where(_assessments.c.published_at.is_not(None))
             .where(which)
             .order_by(_assessments.c.published_at)
         )

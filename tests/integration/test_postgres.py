@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from cds_service.engines import create_engine
 from cds_service.logs import StudyRef
 from cds_service.store import DeliveryState, Store, WrittenReport, migrate
 from cds_service.store.feedback import CardFeedback
+from cds_service.store.outbox import Claimed
 from dicom_listener.instance import StoredInstance
 from model.domain import (
     Assessment,
@@ -287,4 +289,57 @@ def test_of_workers_that_claim_at_once_one_gets_the_report_and_the_page_is_answe
     assert not store.tokens.remember("https://ehr", "1", later, now=now)
     assert store.overview.put_aside(most=9) == store.overview.rejected(most=9) == ()
     assert store.overview.begun(most=9) == ()
+    store.close()
+
+
+def settle_delivered(
+    store: Store, claimed: Claimed, owner: str, at_once: threading.Barrier, *, now: datetime
+) -> bool:
+    at_once.wait()
+    return store.outbox.settle(claimed, DeliveryState.DELIVERED, owner=owner, reason="", now=now, due_at=None)
+
+
+def test_a_result_that_is_written_anew_while_it_is_sent_is_due_again_whoever_comes_first(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    engine = create_engine(postgres_url, busy_timeout_s=5)
+    migrate(engine)
+    store = Store(engine, tmp_path)
+    now = datetime.now(UTC)
+    report = WrittenReport(
+        study_instance_uid=STUDY,
+        revision=1,
+        sop_instance_uid=derived_uid("result"),
+        kind="FHIR",
+        path=tmp_path / "a.json",
+        sha256="0",
+    )
+    store.outbox.record_reports([report], ["ehr"], now=now)
+    store.outbox.release(STUDY, 1, now=now)
+
+    left = []
+    with ThreadPoolExecutor(1) as workers:
+        for number in range(1, 41):
+            (claimed,) = store.outbox.claim(
+                STUDY,
+                1,
+                "ehr",
+                DeliveryState.PENDING,
+                owner=str(number),
+                now=now,
+                until=now + timedelta(minutes=1),
+            )
+            at_once = threading.Barrier(2, timeout=20)
+            settled = workers.submit(settle_delivered, store, claimed, str(number), at_once, now=now)
+            anew = replace(report, sha256=str(number))
+            at_once.wait()
+            assert store.standing.replace(anew, now=now)
+            assert settled.result(60)
+            left.append(store.outbox.due(now=now, most=9))
+
+    assert [[each.destination for each in due] for due in left] == [["ehr"]] * 40
+    assert store.standing.studies_told(since=now, models=["f" * 64], ending=".suspended.json") == ()
+    assert store.standing.studies(since=None) == ()
+    assert store.standing.queue([report], "later", now=now) == 1
+    assert store.standing.queue([report], "later", now=now) == 0
     store.close()

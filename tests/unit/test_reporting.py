@@ -363,3 +363,14 @@ def test_a_revision_that_is_not_published_yet_is_not_queued_for_others(
 
     assert reporting(EHR, NEW_EHR).queue_older("new", since=NOW) == 0
     assert reporting(EHR, suspended=(DIGEST,)).follow_suspensions() == 0
+
+
+def test_what_waits_for_its_revision_goes_on_waiting_when_it_is_written_anew(
+    store: Store, archive: Archive, reporting: Callable[..., Reporting]
+) -> None:
+    publish(store, archive, reporting(EHR), RESEARCH, released=False)
+    told = next(each for each in store.outbox.reports(STUDY, 1) if each.kind == KIND)
+
+    assert store.standing.replace(replace(told, sha256="bb"), now=NOW)
+    assert not store.standing.replace(replace(told, sha256="bb"), now=NOW), "it is so already"
+    assert store.outbox.due(now=LATER, most=9) == ()
