@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from cds_service.build import CurrentOutcomes, build_shared
+from cds_service.cohort_commands import extract, stability
 from cds_service.config import Config, load_config
 from cds_service.logs import configure_logs
 from model.errors import ConfigError, HccCdsError
@@ -328,39 +329,8 @@ def verify(config: Config, noted: str | None) -> None:
         sys.exit(1)
 
 
-@hcc_cds.command()
-@click.argument("cohort", type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    required=True,
-    help="The table, .csv or .parquet. Run again with the same name, and it goes on where it stopped.",
-)
-@click.option("--full", is_flag=True, help="Filtered images as well: 1,130 features instead of 107.")
-@click.pass_obj
-def extract(config: Config, cohort: Path, out: Path, *, full: bool) -> None:
-    """Measure every lesion of COHORT: a folder of folders, or a CSV with columns `case` and `study`."""
-    from cds_service.extracting import Extraction, extract_cohort, read_cohort
-    from cds_service.stages import image_limits
-    from model.extraction_settings import CT_SETTINGS, MR_SETTINGS, with_filters
-
-    configure_logs(level=config.log.level, process="extract")
-    settings = [with_filters(each) if full else each for each in (CT_SETTINGS, MR_SETTINGS)]
-    cases = read_cohort(cohort)
-    with click.progressbar(length=len(cases), label="cases", show_pos=True, file=sys.stderr) as bar:
-        rows = extract_cohort(
-            cases,
-            Extraction(
-                limits=image_limits(config.image),
-                settings={each.modality: each for each in settings},
-                default_issuer=config.identity.default_issuer,
-            ),
-            out,
-            jobs=config.extract.processes,
-            dask_scheduler=config.extract.dask_scheduler or None,
-            progress=bar.update,
-        )
-    click.echo(f"{rows} rows of {len(cases)} cases are in {out}")
+hcc_cds.add_command(extract)
+hcc_cds.add_command(stability)
 
 
 @hcc_cds.group()

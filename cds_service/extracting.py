@@ -4,6 +4,9 @@
 Each case is measured by the same code as a study from the PACS. What a case gave is kept
 in a file of its own beside the table, so that a run that was ended goes on where it
 stopped, and a cohort that grew is measured where it is new.
+
+With perturbations, index lesions are measured again, and those rows make a second table: whoever
+trains on the first must not take a second look at a lesion for another lesion.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from typing import Any
 
 from dicom_listener.instance import StoredInstance
 from dicom_listener.measurement import MeasuredStudy, measure_study
+from dicom_listener.remeasurement import measure_again
 from dicom_listener.selection import ImageLimits
 from dicom_listener.series import instance_at
 from model.domain import Modality, RejectionReason
@@ -30,11 +34,13 @@ from model.errors import ConfigError, HccCdsError, RejectedStudy
 from model.radiomics import ExtractionSettings
 
 _CASE, _STUDY = "case", "study"
-_COLUMNS = (
+COLUMNS = (
     *("case", "study_instance_uid", "outcome", "detail", "lesion", "is_index", "modality"),
     *("volume_mm3", "settings_digest", "software"),
 )
-_MEASURED = "measured"
+_MEASURED, _PERTURBED = "measured", "perturbed"
+PERTURBATION = "perturbation"
+"""Column of the table of perturbed measurements: from 1 on; 0 is the measurement without one."""
 _DASK_TIMEOUT_S = 10
 
 Row = dict[str, str | float | int | bool | None]
@@ -68,14 +74,17 @@ class Extraction:
     limits: ImageLimits
     settings: Mapping[Modality, ExtractionSettings]
     default_issuer: str
+    perturbations: int = 0
+    """Under which index lesions are measured again."""
 
     @property
     def digest(self) -> str:
         """SHA-256 of all that a row depends on besides the images; under another, a case is measured anew."""
-        document = {
+        document: dict[str, object] = {
             "limits": [repr(getattr(self.limits, each)) for each in sorted(ImageLimits.__dataclass_fields__)],
             "settings": {modality.value: each.digest for modality, each in self.settings.items()},
             "software": version("hcc-cds"),
+            **({"perturbations": self.perturbations} if self.perturbations else {}),
         }
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
@@ -123,7 +132,7 @@ def extract_cohort(
     ----------
     out
         Ends in `.csv` or `.parquet`; what single cases gave is kept in a folder of the same name
-        with `.cases`.
+        with `.cases`. Perturbed measurements go to `perturbed_path(out)`.
     jobs
         Processes on this machine; 0 is one for each core.
     dask_scheduler
@@ -139,7 +148,7 @@ def extract_cohort(
     CasesFailed
         After the table is written, if faults left cases out of it.
     """
-    format_ = _format(out)
+    format_ = require_format(out)
     kept = _Kept(folder=out.with_name(f"{out.name}.cases"), digest=extraction.digest)
     kept.folder.mkdir(parents=True, exist_ok=True)
     waiting = [case for case in cases if kept.rows(case) is None]
@@ -152,8 +161,11 @@ def extract_cohort(
             else:
                 kept.keep(case, rows)
             progress(1)
-    table = [row for case in cases for row in kept.rows(case) or ()]
+    rows = [row for case in cases for row in kept.rows(case) or ()]
+    table = [row for row in rows if row["outcome"] != _PERTURBED]
     _WRITERS[format_](table, out)
+    if extraction.perturbations:
+        _WRITERS[format_]([row for row in rows if PERTURBATION in row], perturbed_path(out))
     if failed:
         raise CasesFailed(f"{failed} of {len(cases)} cases failed and are not in the table; run it again")
     return len(table)
@@ -174,9 +186,15 @@ def measure_case(case: Case, extraction: Extraction) -> list[Row]:
             rows.append(_row(case, uid, rejection.reason.value, rejection.detail))
         else:
             rows.extend(_lesion_rows(case, uid, measured))
+            rows.extend(_perturbed_rows(case, uid, measured, instances, extraction))
     if not rows:
         rows.append(_row(case, "", RejectionReason.NO_IMAGE.value, "no DICOM file"))
     return rows
+
+
+def perturbed_path(out: Path) -> Path:
+    """Return where the perturbed measurements of the cohort whose table is `out` are written."""
+    return out.with_name(f"{out.stem}.perturbed{out.suffix}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,14 +279,46 @@ def _lesion_rows(case: Case, uid: str, measured: MeasuredStudy) -> Iterator[Row]
         yield row
 
 
+def _perturbed_rows(
+    case: Case, uid: str, measured: MeasuredStudy, instances: Sequence[StoredInstance], extraction: Extraction
+) -> Iterator[Row]:
+    """Yield the index lesion as it was measured, and under each perturbation that leaves something of it."""
+    if not extraction.perturbations:
+        return
+    index = measured.lesions[0]
+    # Others for each lesion: equal ones would make errors that all lesions share look like agreement.
+    seed = int(hashlib.sha256(index.tracking_uid.encode()).hexdigest()[:8], 16)
+    again = measure_again(
+        instances,
+        limits=extraction.limits,
+        settings=extraction.settings,
+        source=index.source,
+        names=index.features.names,
+        count=extraction.perturbations,
+        seed=seed,
+    )
+    for number, features in enumerate((index.features, *again)):
+        row = _row(case, uid, _PERTURBED, "")
+        row |= {
+            PERTURBATION: number,
+            "lesion": index.number,
+            "is_index": True,
+            "modality": measured.series.modality.value,
+            "settings_digest": features.settings_digest,
+        }
+        row |= dict(zip(features.names, features.values, strict=True))
+        yield row
+
+
 def _row(case: Case, uid: str, outcome: str, detail: str) -> Row:
-    row: Row = dict.fromkeys(_COLUMNS)
+    row: Row = dict.fromkeys(COLUMNS)
     row |= {"case": case.name, "study_instance_uid": uid, "outcome": outcome, "detail": detail}
     row["software"] = version("hcc-cds")
     return row
 
 
-def _format(out: Path) -> TableFormat:
+def require_format(out: Path) -> TableFormat:
+    """Return how the table `out` is written; raise ConfigError if that, or a library for it, is missing."""
     try:
         format_ = TableFormat(out.suffix.lower())
     except ValueError:
@@ -303,7 +353,7 @@ def _backend(dask_scheduler: str | None) -> Iterator[None]:
 
 def _names(table: Sequence[Row]) -> list[str]:
     """Return the columns: ours, then every feature in the order in which it first comes."""
-    return list(dict.fromkeys([*_COLUMNS, *(name for row in table for name in row)]))
+    return list(dict.fromkeys([*COLUMNS, *(name for row in table for name in row)]))
 
 
 def _write_csv(table: Sequence[Row], out: Path) -> None:
@@ -320,7 +370,9 @@ def _write_parquet(table: Sequence[Row], out: Path) -> None:
     from pyarrow import parquet
 
     texts = {"case", "study_instance_uid", "outcome", "detail", "modality", "settings_digest", "software"}
-    types = {"lesion": pa.int32(), "is_index": pa.bool_()} | dict.fromkeys(texts, pa.string())
+    types = {"lesion": pa.int32(), PERTURBATION: pa.int32(), "is_index": pa.bool_()} | dict.fromkeys(
+        texts, pa.string()
+    )
     schema = pa.schema([(name, types.get(name, pa.float64())) for name in _names(table)])
     unfinished = out.with_name(f"{out.name}.part")
     parquet.write_table(pa.Table.from_pylist(list(table), schema=schema), unfinished)

@@ -17,8 +17,8 @@ from model.errors import RejectedStudy
 from model.perturbation import drawn, extract_perturbed, perturbed_part
 from model.radiomics import ExtractionSettings
 
-_SEED = 20250
-"""Of the perturbations: the same ones for every lesion, and on every retry."""
+BEDSIDE_SEED = 20250
+"""Of the perturbations of scored lesions: the same ones for every lesion, and on every retry."""
 
 
 def measure_again(
@@ -29,6 +29,7 @@ def measure_again(
     source: OutlineSource,
     names: Sequence[str],
     count: int,
+    seed: int = BEDSIDE_SEED,
 ) -> tuple[FeatureVector, ...]:
     """Return the features `names` of one lesion under `count` perturbations; without those that left nothing.
 
@@ -38,6 +39,8 @@ def measure_again(
         Those that the study was measured from, in any order.
     source
         Of the lesion, as it was measured.
+    seed
+        Of the perturbations.
 
     Raises
     ------
@@ -58,7 +61,7 @@ def measure_again(
     beside = [each.mask for each in lesions if each is not lesion]
     others = np.logical_or.reduce(beside) if beside and liver is not None else None
     vectors = []
-    for perturbation in drawn(count, seed=_SEED, spacing_mm=chosen.spacing_mm or 1.0):
+    for perturbation in drawn(count, seed=seed, spacing_mm=chosen.spacing_mm or 1.0):
         try:
             vectors.append(
                 extract_perturbed(

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -12,7 +12,9 @@ from pydantic import (
     Field,
     FiniteFloat,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     StringConstraints,
+    model_serializer,
     model_validator,
 )
 
@@ -72,6 +74,29 @@ class Evidence(BaseModel):
         return low > self.chance if self.better == "higher" else high < self.chance
 
 
+class FeatureStability(BaseModel):
+    """That the four features were chosen among those that tell lesions apart, not ways of looking at one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    demanded: float = Field(gt=-1.0, lt=1.0)
+    """Which lower confidence limit of the intraclass correlation a feature had to reach to be chosen."""
+    lower_limits: tuple[FiniteFloat, ...] = Field(min_length=1)
+    """Of the chosen features, in their order."""
+    confidence: float = Field(gt=0.0, lt=1.0)
+    """Of the interval that these are the lower ends of."""
+    perturbations: PositiveInt
+    """Of each lesion, besides the measurement without one."""
+    lesions: PositiveInt
+    """Of the training part: those in which a feature was defined under every perturbation; the fewest."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if min(self.lower_limits) < self.demanded:
+            raise ValueError("a feature is less stable than was demanded")
+        return self
+
+
 class Declaration(BaseModel):
     """What the maker of a bundle declares; the rest of the manifest is computed."""
 
@@ -89,11 +114,15 @@ class Declaration(BaseModel):
     acquisition: AcquisitionLimits
     reference: ReferenceLimits
     evidence: tuple[Evidence, ...]
+    stability: FeatureStability | None = None
+    """None where nobody measured it."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if len(set(self.features)) != len(self.features):
             raise ValueError("the four features differ from each other")
+        if self.stability is not None and len(self.stability.lower_limits) != len(self.features):
+            raise ValueError("the stability of each of the four features, and of no other")
         if self.settings.modality != self.modality:
             raise ValueError("the settings are for another modality")
         if self.status is ModelStatus.VALIDATED and not self.is_supported:
@@ -109,6 +138,14 @@ class Declaration(BaseModel):
         """
         external = [each for each in self.evidence if each.is_external]
         return bool(external) and all(each.excludes_chance for each in external)
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what came after the first bundles and is not used: they keep their bytes."""
+        document: dict[str, Any] = serialise(self)
+        if self.stability is None:
+            del document["stability"]
+        return document
 
 
 class Manifest(Declaration):

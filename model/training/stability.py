@@ -15,7 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model.classifier import rounded
 from model.domain import Volume
+from model.manifest import FeatureStability
 from model.perturbation import drawn, perturbed_values
 from model.radiomics import ExtractionSettings, extract
 from model.reliability import Reliability, reliability
@@ -38,6 +40,23 @@ class Stability:
             name
             for name, each in zip(self.names, self.reliabilities, strict=True)
             if math.isfinite(each.lower) and each.lower >= lower_limit
+        )
+
+    def of(self, features: Sequence[str], *, demanded: float) -> FeatureStability:
+        """Return what a bundle with `features` declares, each of which was demanded to reach a lower limit.
+
+        Raises
+        ------
+        ValueError
+            If a feature does not reach it, or is not in the table.
+        """
+        chosen = [self.reliabilities[self.names.index(name)] for name in features]
+        return FeatureStability(
+            demanded=demanded,
+            lower_limits=tuple(rounded(each.lower) for each in chosen),
+            confidence=self.confidence,
+            perturbations=self.perturbations,
+            lesions=min(each.lesions for each in chosen),
         )
 
     def rows(self) -> list[dict[str, str | float | int | None]]:
@@ -107,10 +126,22 @@ def cohort_stability(
         for place, (volume, mask) in enumerate(lesions)
     ]
     looks = np.asarray(values, dtype=np.float64).reshape(len(values), perturbations + 1, len(names))
+    return stability_of(looks, names, confidence=confidence)
+
+
+def stability_of(looks: NDArray[np.float64], names: Sequence[str], *, confidence: float = 0.95) -> Stability:
+    """Return the stability of features that have been measured.
+
+    Parameters
+    ----------
+    looks
+        Shape (lesions, perturbations + 1, features), the measurement without a perturbation among them;
+        NaN where a feature was not defined.
+    """
     return Stability(
         names=tuple(names),
         reliabilities=reliability(looks, confidence=confidence),
-        perturbations=perturbations,
+        perturbations=looks.shape[1] - 1,
         confidence=confidence,
     )
 

@@ -122,7 +122,7 @@ def _edit():
     return edit
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_study():
     """Makes a study in a folder, with nothing in it yet."""
     return WrittenStudy

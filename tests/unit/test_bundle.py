@@ -36,7 +36,7 @@ from model.bundle import (
 from model.classifier import calibrate
 from model.domain import FeatureVector, Modality, ModelStatus, NotComputed, NotComputedReason, Score
 from model.errors import ConfigError, ModelBundleError
-from model.manifest import Declaration, Evidence
+from model.manifest import Declaration, Evidence, FeatureStability
 from model.radiomics import CT_SETTINGS, MR_SETTINGS
 from model.stored_zip import stored_zip
 
@@ -341,6 +341,36 @@ def test_a_missing_file_is_an_error_that_names_no_more_than_the_cause(tmp_path):
 def test_a_manifest_of_another_form_is_refused_though_signed(signed, field, value):
     with pytest.raises(ModelBundleError, match="manifest"):
         read(resigned(signed, {}, {field: value}))
+
+
+def test_the_stability_of_the_features_stands_in_the_manifest_where_it_was_measured(signed):
+    stability = FeatureStability(
+        demanded=0.75, lower_limits=(0.81, 0.9, 0.76, 0.88), confidence=0.95, perturbations=10, lesions=60
+    )
+
+    bundle = read(bundle_bytes(contents(stability=stability), SITE_KEY))
+
+    assert bundle.manifest.stability == stability
+    # Bundles without it have the bytes that they had before there was such a thing.
+    assert b"stability" not in members_of(signed)["manifest.json"]
+    assert read(signed).manifest.stability is None
+
+
+@pytest.mark.parametrize(
+    ("lower_limits", "complaint"),
+    [((0.81, 0.9, 0.74, 0.88), "less stable"), ((0.81, 0.9, 0.8), "each of the four")],
+)
+def test_a_stability_that_the_features_do_not_have_is_refused(lower_limits, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        declaration(
+            stability={
+                "demanded": 0.75,
+                "lower_limits": lower_limits,
+                "confidence": 0.95,
+                "perturbations": 10,
+                "lesions": 60,
+            }
+        )
 
 
 def test_settings_that_do_not_have_the_stated_digest_are_refused_though_signed(signed):

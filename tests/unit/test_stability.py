@@ -84,6 +84,18 @@ def test_a_report_has_the_most_reliable_feature_first_and_no_number_that_json_la
     assert table.at_least(0.0) == ("b", "c")
 
 
+def test_a_bundle_declares_what_was_demanded_and_what_its_features_reach(stability):
+    volume, mean, _ = stability.reliabilities
+    demanded = min(volume.lower, mean.lower) - 0.001
+
+    declared = stability.of(NAMES[:2], demanded=demanded)
+
+    assert declared.lower_limits == pytest.approx((volume.lower, mean.lower), abs=1e-6)
+    assert (declared.demanded, declared.perturbations, declared.lesions) == (demanded, 3, 5)
+    with pytest.raises(ValueError, match="less stable"):
+        stability.of(NAMES, demanded=demanded)
+
+
 def test_a_selection_takes_stable_features_only():
     random = np.random.default_rng(3)
     high = np.arange(60) % 2 == 1
