@@ -26,10 +26,13 @@ else
   echo "not installed, so their tests skip (Debian packages):$missing"
 fi
 
-# Medplum's FHIR router and validator, as its lock file has them.
-medplum="$(dirname "$0")/../tests/integration/medplum"
-if ! command -v npm >/dev/null 2>&1; then
-  echo "npm is not installed, so the tests against a FHIR server skip"
-elif [ ! "$medplum/node_modules/.package-lock.json" -nt "$medplum/package-lock.json" ]; then
-  npm ci --silent --no-audit --no-fund --prefix "$medplum" || echo "npm cannot install Medplum: its tests skip"
-fi
+# Medplum's FHIR router and validator, and the OHIF viewer (a download of 50 MB), as their lock files have them.
+for peer in medplum ohif; do
+  folder="$(dirname "$0")/../tests/integration/$peer"
+  if ! command -v npm >/dev/null 2>&1; then
+    echo "npm is not installed, so the tests with $peer skip"
+  elif [ ! "$folder/node_modules/.package-lock.json" -nt "$folder/package-lock.json" ]; then
+    npm ci --silent --no-audit --no-fund --ignore-scripts --omit=dev --prefix "$folder" ||
+      echo "npm cannot install $peer: its tests skip"
+  fi
+done

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
 
 from cds_service.build import Shared, build_shared
 from cds_service.config import load_config
@@ -155,6 +157,37 @@ def start_orthanc(peer: Callable[[str], str], tmp_path: Path) -> Iterator[Callab
 @pytest.fixture
 def orthanc(start_orthanc: Callable[..., Orthanc]) -> Orthanc:
     return start_orthanc()
+
+
+@pytest.fixture
+def start_chromium(peer: Callable[[str], str], tmp_path: Path) -> Iterator[Callable[..., Chrome]]:
+    """Return a function that opens a browser without a screen, with more flags for it."""
+    program, driver = peer("chromium"), peer("chromedriver")
+    opened: list[Chrome] = []
+
+    def start(*flags: str) -> Chrome:
+        options = ChromeOptions()
+        options.binary_location = program
+        for flag in (
+            "--headless",
+            "--no-sandbox",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            f"--user-data-dir={tmp_path / f'chromium-{len(opened)}'}",
+            *flags,
+        ):
+            options.add_argument(flag)
+        opened.append(Chrome(options=options, service=Service(driver)))
+        opened[-1].set_page_load_timeout(30)
+        opened[-1].set_script_timeout(60)
+        return opened[-1]
+
+    yield start
+    for each in opened:
+        each.quit()
 
 
 @dataclass

@@ -13,8 +13,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
 from fhir_gateway import synthetic
@@ -55,27 +54,8 @@ def page_servers(repository) -> Iterator[list[str]]:
 
 
 @pytest.fixture
-def browser(peer, tmp_path) -> Iterator[Chrome]:
-    options = ChromeOptions()
-    options.binary_location = peer("chromium")
-    for flag in (
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--window-size=1000,1400",
-        f"--user-data-dir={tmp_path / 'chromium'}",
-    ):
-        options.add_argument(flag)
-    driver = Chrome(options=options, service=Service(peer("chromedriver")))
-    driver.set_page_load_timeout(30)
-    driver.set_script_timeout(60)
-    yield driver
-    driver.quit()
+def browser(start_chromium) -> Chrome:
+    return start_chromium("--disable-gpu", "--window-size=1000,1400")
 
 
 class Ehr:
