@@ -2,7 +2,7 @@
 """The `detail` of a card in Markdown: what stands against the regimen first, what is unknown next.
 
 A reader has ten seconds: a bold headline for each finding, its reason in a sentence or two, the sources of
-the rule behind a link, and what is met in one line.
+the rule behind a link, and in one line each what is to be done, what is silent, and what is met by name.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 from cds_service.markdown import bullets, escaped, link, table
 from cds_service.texts import Texts
 from model.eligibility.assess import Eligibility, Finding, Quoted, Truth
+from model.eligibility.criteria.general import ECOG_KNOWN, LOCOREGIONAL_CONSIDERED
 from model.eligibility.criteria.liver import CHILD_PUGH_COMPUTABLE
 from model.eligibility.criterion import Criterion, Severity
 from model.eligibility.left_aside import ENCEPHALOPATHY, left_aside
-from model.eligibility.monitoring import MONITORING
 from model.eligibility.regimens import RegimenOrder
 from model.patient_facts import PatientFacts, Source, Unused
 from model.phrase import Phrase, phrase
@@ -49,6 +49,9 @@ _OUTDATED = phrase("outdated")
 
 _SIGNS = {"encephalopathy": ENCEPHALOPATHY}
 """Parts of the liver score that have another name among what is left aside."""
+
+_ASKED_FOR = (ECOG_KNOWN.identifier, LOCOREGIONAL_CONSIDERED.identifier)
+"""What a reader is asked for where nothing on record tells of it."""
 
 _TITLES = {
     Severity.CRITICAL: phrase("Stop and review"),
@@ -81,20 +84,23 @@ class Detail:
         sections += self._told_shortly([each for each in unknown if _is_told_shortly(each)])
         met = [each for each in findings if each.truth is Truth.MET]
         if met:
-            # By its statement: a topic alone, such as ascites, would read as if there were some.
-            short = "; ".join(
-                f"{each.criterion.identifier} {self._statement(each.criterion)}{_newest(each, dates)}"
-                for each in met
+            # A topic alone, such as ascites, would read as if there were some.
+            against = say(
+                "nothing speaks against treatment in {topics}", topics="; ".join(map(self._topic, met))
             )
-            sections.append(_line(say("Met"), len(met), short))
+            sections.append(_line(say("Met"), len(met), against))
             # A criterion may be met and something still stand beside it, as other cancers do.
             if remarks := [self._reason(each, dates) for each in met if _has_remark(each)]:
                 sections.append(bullets(remarks))
         return sections
 
     def _told_shortly(self, unknown: Sequence[Finding]) -> Iterator[str]:
-        """Yield a line each for what is on record and does not count, what may be there, and what is not."""
+        """Yield a line each for what is to be done, does not count, may stand unread, or is silent."""
         say = self.texts.say
+        asked = [each for each in unknown if _only_asks(each)]
+        if asked:
+            short = "; ".join(f"{self._ask(each)} ({each.criterion.identifier})" for each in asked)
+            yield _line(say("Not known, and to do"), len(asked), short)
         left = [each for each in unknown if each.left_aside]
         if left:
             short = "; ".join(f"{self._topic(each)} ({self._why_left(each.left_aside)})" for each in left)
@@ -103,9 +109,9 @@ class Detail:
         if unread:
             short = "; ".join(self._topic(each) for each in unread)
             yield _line(say("Nothing found in a record that was not read whole"), len(unread), short)
-        nothing = [each for each in unknown if not (each.left_aside or each.unread)]
+        nothing = [each for each in unknown if not (_only_asks(each) or each.left_aside or each.unread)]
         if nothing:
-            short = "; ".join(self._topic(each) for each in nothing)
+            short = "; ".join(say(each.criterion.topic) for each in nothing)
             yield _line(say("Nothing on record, which is no negative"), len(nothing), short)
 
     def _topic(self, finding: Finding) -> str:
@@ -143,12 +149,16 @@ class Detail:
     def _evidence(self, finding: Finding) -> str:
         """Return the rule with its limit and first source; the others are behind the link."""
         criterion, say = finding.criterion, self.texts.say
+        if finding.truth is Truth.UNKNOWN and finding.severity is Severity.INFO:
+            return f"*{self._rule(criterion)}*"
         first, *others = criterion.citations
         sources = say(first.text) + (f", +{len(others)}" if others else "")
-        rule = link(criterion.identifier, f"{self.rules_url}#{criterion.identifier}")
         # Where something is unknown, its limit decides nothing yet.
         statement = f" {self._statement(criterion)}" if finding.truth is not Truth.UNKNOWN else ""
-        return f"*{rule}{statement} ({say(criterion.strength.value)}: {sources})*"
+        return f"*{self._rule(criterion)}{statement} ({say(criterion.strength.value)}: {sources})*"
+
+    def _rule(self, criterion: Criterion) -> str:
+        return link(criterion.identifier, f"{self.rules_url}#{criterion.identifier}")
 
     def _statement(self, criterion: Criterion) -> str:
         limits: dict[str, object] = {each.name: each.words for each in criterion.thresholds}
@@ -259,17 +269,16 @@ class Detail:
         return [told + (self.texts.say("; and {number} more", number=more) if more > 0 else "")]
 
     def monitoring(self) -> str:
-        """Return what is to be watched under the regimen that is ordered; nothing is judged by it."""
-        scopes = self.order.regimen.scopes if self.order is not None else frozenset()
-        lines = [self.texts.say(each.text) for each in MONITORING if each.scope in scopes]
-        return _section(self.texts.say("To watch under treatment"), bullets(lines))
+        """Return where it stands what is to be watched under treatment: the same for every patient."""
+        label = self.texts.say("what to watch under treatment")
+        return self.texts.say("See also {page}.", page=link(label, f"{self.rules_url}#under-treatment"))
 
     def alternatives(self) -> str:
         """Return what guidelines name beside it, in no order of preference (ASCO 2024, 1.1 and 1.2)."""
         return self.texts.say(
-            "Also supported by guidelines in this setting (ASCO 2024, Child-Pugh A and ECOG 0 to 1): "
-            "first line atezolizumab + bevacizumab or durvalumab + tremelimumab; where these are "
-            "contraindicated sorafenib, lenvatinib or durvalumab alone. No order of preference is meant."
+            "Also supported in first line (ASCO 2024; Child-Pugh A, ECOG 0 to 1): atezolizumab + "
+            "bevacizumab; durvalumab + tremelimumab; where contraindicated sorafenib, lenvatinib or "
+            "durvalumab. No order of preference is meant."
         )
 
     def scope(self, *, whole: bool) -> str:
@@ -317,13 +326,14 @@ def _line(title: str, number: int, text: str) -> str:
 
 
 def _is_told_shortly(finding: Finding) -> bool:
-    """Whether it only informs, and the record is silent or holds only what does not count."""
-    return (finding.silent or bool(finding.left_aside)) and finding.severity is Severity.INFO
+    """Whether it only informs, and there is no entry on record that says something of today."""
+    nothing_counts = finding.silent or bool(finding.left_aside) or _only_asks(finding)
+    return nothing_counts and finding.severity is Severity.INFO
 
 
-def _newest(finding: Finding, dates: Mapping[str, date]) -> str:
-    known = [dates[source] for source in finding.sources if source in dates]
-    return f" ({max(known).isoformat()})" if known else ""
+def _only_asks(finding: Finding) -> bool:
+    """Whether there is nothing to tell but what to do."""
+    return finding.criterion.identifier in _ASKED_FOR and not finding.sources
 
 
 def _has_remark(finding: Finding) -> bool:

@@ -33,7 +33,7 @@ carcinoma, computed from the patient's record with all inputs shown.</p>
 </html>
 """
 
-_CRITERION_HEADING = "h4"
+_CRITERION_HEADING, _CHAPTER_HEADING = "h4", "h2"
 
 
 def about_page(book: RuleBook = RULE_BOOK, windows: RecordWindows | None = None) -> Blueprint:
@@ -55,7 +55,10 @@ def about_page(book: RuleBook = RULE_BOOK, windows: RecordWindows | None = None)
 
 
 def _rendered(markdown: str) -> str:
-    """Return `markdown` as HTML in which `#R10` is the place of the criterion R10."""
+    """Return `markdown` as HTML in which `#R10` is the place of the criterion R10.
+
+    Chapters have their words as places, such as `#under-treatment`.
+    """
     renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = renderer.parse(markdown)
     _name_places(tokens)
@@ -66,3 +69,5 @@ def _name_places(tokens: Sequence[Token]) -> None:
     for heading, words in itertools.pairwise(tokens):
         if heading.type == "heading_open" and heading.tag == _CRITERION_HEADING:
             heading.attrSet("id", words.content.split(":")[0])
+        elif heading.type == "heading_open" and heading.tag == _CHAPTER_HEADING:
+            heading.attrSet("id", "-".join(words.content.lower().split()))

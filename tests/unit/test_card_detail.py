@@ -8,10 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from flask import Flask
+from markdown_it import MarkdownIt
 
+from cds_service.pages import about_page
 from model.eligibility.assess import assess
 from model.eligibility.criterion import RULES_VERSION
 from model.eligibility.finding import Finding, Quoted, Truth
+from model.eligibility.monitoring import MONITORING
 from model.eligibility.rulebook import RULE_BOOK, ThresholdChange, site_rule_book
 
 _SPEC = importlib.util.spec_from_file_location(
@@ -79,21 +83,49 @@ def test_what_is_unknown_comes_with_what_to_do_and_without_a_limit_that_decides_
 def test_silence_that_only_informs_is_one_line_of_topics():
     (detail,) = details(
         *(finding(each, Truth.UNKNOWN, silent=True) for each in ("R12", "R40")),
-        finding("R17", Truth.UNKNOWN, "dose of aspirin not known"),
+        finding("R17", Truth.UNKNOWN, "dose of aspirin not known", sources=("MedicationRequest/1",)),
     )
 
-    topics = "; ".join(f"{each} {RULE_BOOK.criterion(each).topic}" for each in ("R12", "R40"))
+    topics = "; ".join(RULE_BOOK.criterion(each).topic for each in ("R12", "R40"))
     assert f"**Nothing on record, which is no negative** (2): {topics}\n" in detail
     assert "- **Dose of aspirin not known.**" in detail, "what is not silence is told in full"
 
 
-def test_what_is_met_is_one_line_of_statements_with_days():
+def test_what_is_only_to_be_done_is_one_line():
+    (detail,) = details(*(finding(each, Truth.UNKNOWN, "not known") for each in ("R06", "R08")))
+
+    asks = "; ".join(f"{RULE_BOOK.criterion(each).ask} ({each})" for each in ("R06", "R08"))
+    assert f"**Not known, and to do** (2): {asks}\n" in detail
+    assert "Nothing on record" not in detail
+
+
+def test_what_is_met_is_one_line_of_names_that_does_not_read_as_its_opposite():
+    (detail,) = details(finding("R51", Truth.MET), finding("R16", Truth.MET))
+
+    against = "nothing speaks against treatment in R51 ascites; R16 anticoagulation"
+    assert f"**Met** (2): {against}\n" in detail
+
+
+def test_not_met_and_unknown_come_before_what_is_silent_and_met():
     (detail,) = details(
-        finding("R51", Truth.MET, sources=("Observation/ascites",)), finding("R16", Truth.MET)
+        finding("R51", Truth.MET),
+        finding("R12", Truth.UNKNOWN, silent=True),
+        finding("R17", Truth.UNKNOWN, "dose of aspirin not known", sources=("MedicationRequest/1",)),
+        finding("R53", Truth.NOT_MET, "ALBI grade 2"),
     )
 
-    ascites, anticoagulant = (RULE_BOOK.criterion(each).statement for each in ("R51", "R16"))
-    assert f"**Met** (2): R51 {ascites} (2026-11-20); R16 {anticoagulant}\n" in detail
+    places = [detail.index(each) for each in ("**Not met**", "**Unknown**", "**Nothing on", "**Met**")]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("name", example.VARIANTS)
+def test_a_card_is_read_in_a_minute(name):
+    score = "INVESTIGATIONAL"
+
+    for card in example.written(**example.VARIANTS[name]):
+        seen = " ".join(re.sub("<[^>]+>", " ", MarkdownIt().enable("table").render(card["detail"])).split())
+
+        assert len(seen) < (3000 if score in seen or card["indicator"] != "info" else 2300)
 
 
 def test_words_of_the_record_beside_what_is_met_are_shown_escaped():
@@ -124,14 +156,18 @@ def test_ten_findings_stay_short():
     assert len(warning["detail"]) < 4000
 
 
-def test_what_is_to_be_watched_is_that_of_the_regimen_ordered():
-    bevacizumab = example.written(example.SETTLED)[-1]["detail"]
-    without = example.written(example.SETTLED, order=example.STRIDE)[-1]["detail"]
+def test_what_is_to_be_watched_under_any_regimen_is_behind_a_link_to_where_it_stands():
+    detail = example.written(example.SETTLED)[-1]["detail"]
+    app = Flask("rules")
+    app.register_blueprint(about_page())
 
-    assert "urine protein before each dose" in bevacizumab
-    assert "urine protein before each dose" not in without
-    assert "To watch under treatment" in without
-    assert "No order of preference is meant" in without
+    page = app.test_client().get(f"/about?rules={RULES_VERSION}").text
+
+    assert f"[what to watch under treatment](<{RULES}#under-treatment>)" in detail
+    _before, chapter = page.split('id="under-treatment"')
+    for each in MONITORING:
+        assert each.text.split(";")[0].split("(")[0] in chapter
+    assert "No order of preference is meant" in detail
 
 
 @pytest.mark.parametrize("launch", ["", "https://smart.example/launch"])
@@ -154,6 +190,6 @@ def test_limits_of_the_site_stand_in_the_statement_and_change_the_digest():
 
     detail = example.cards(replace(made, eligibility=eligibility))[-1]["detail"]
 
-    assert f"R10 {book.criterion('R10').statement} (2026-11-20)" in detail
+    assert f"[R10](<{RULES}#R10>) {book.criterion('R10').statement}" in detail
     assert "90 days" in book.criterion("R10").statement
     assert book.digest[:12] in detail

@@ -269,7 +269,7 @@ def test_the_pair_for_a_cancer_of_another_organ_is_no_warning():
     assert written[0]["summary"].startswith("HCC is not recorded, another cancer is")
     assert "Bronchial carcinoma" in written[0]["detail"]
     assert "carcinoma were not applied" in written[0]["detail"]
-    assert "To watch under treatment" not in written[0]["detail"]
+    assert "what to watch under treatment" not in written[0]["detail"]
 
 
 @pytest.mark.parametrize(

@@ -265,7 +265,7 @@ def test_another_pair_has_its_own_name_and_is_not_judged_by_criteria_of_ours():
     assert card["summary"] == "No criteria for this combination – Durvalumab + bevacizumab"
     assert card["indicator"] == "info"
     assert "0.62" not in card["detail"]
-    assert "To watch under treatment" not in card["detail"]
+    assert "what to watch under treatment" not in card["detail"]
 
 
 def test_an_order_that_may_be_anothers_is_warned_of():
