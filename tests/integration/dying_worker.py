@@ -12,12 +12,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from cds_service import delivering, stages, worker
-from cds_service.config import load_config
-from cds_service.working import run_worker
-
 
 def main() -> None:
+    # Here, for the measuring processes import this file and measure without all that a worker is made of.
+    from cds_service import delivering, stages, worker
+    from cds_service.config import load_config
+    from cds_service.working import run_worker
+
     config_path, step = Path(sys.argv[1]), sys.argv[2]
 
     if "--older" in sys.argv:
