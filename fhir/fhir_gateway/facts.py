@@ -99,13 +99,11 @@ def patient_facts(
     observations, conditions = found.observations, found.conditions
     today = now.date()
 
-    labs, outdated_loads, unused_labs = laboratory_facts(
-        observations, now=now, windows=windows, converter=converter
-    )
+    laboratory = laboratory_facts(observations, now=now, windows=windows, converter=converter)
     serology, preliminary, unused_serology = serology_facts(observations, now=now, windows=windows)
     examined = examination_facts(observations, now=now, windows=windows, converter=converter)
     missing = prefetched.incomplete
-    labs, outdated_labs = _certain(missing, labs, lambda lab: (_key_of(lab.analyte), lab.analyte))
+    labs, outdated_labs = _certain(missing, laboratory.labs, lambda lab: (_key_of(lab.analyte), lab.analyte))
     serology, outdated_serology = _certain(missing, serology, lambda each: ("virology", each.test))
     body, outdated_body = _certain(missing, examined.body, lambda each: ("examination", each.measure))
     ecog, outdated_ecog = _certain(missing, _some(examined.ecog), lambda _: ("examination", Examination.ECOG))
@@ -146,7 +144,8 @@ def patient_facts(
         other_cancers=diagnoses.other_cancers(conditions, today=today),
         cancers_elsewhere=diagnoses.cancers_elsewhere(conditions),
         labs=labs,
-        outdated_labs=outdated_loads,
+        outdated_labs=laboratory.outdated,
+        preliminary_labs=laboratory.preliminary,
         ascites=ascites,
         encephalopathy=encephalopathy,
         cholestatic=next((diagnoses.source(each) for each in cholestatic), None),
@@ -157,7 +156,7 @@ def patient_facts(
         ),
         unrecognised_drugs=medications.unrecognised,
         unused=(
-            *unused_labs,
+            *laboratory.unused,
             *outdated_labs,
             *unused_serology,
             *outdated_serology,

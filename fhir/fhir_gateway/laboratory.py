@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fhir_gateway.observation_terms import LOG_OF_IU
-from fhir_gateway.observations import Entry, Statement, current, newest, stated
+from fhir_gateway.observations import Entry, Statement, current, newest, preliminary, stated
 from fhir_gateway.parsing import UnusableValue
 from fhir_gateway.reading import Observations
 from fhir_gateway.systems import LOINC, codes
@@ -50,26 +50,61 @@ class _Limit(BaseModel):
     comparator: None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Laboratory:
+    """What the laboratory tells: at most one value of each analyte in each field."""
+
+    labs: tuple[LabFact, ...]
+    """Current values."""
+    outdated: tuple[LabFact, ...]
+    """Loads of virus older than their window, where there is no current one."""
+    preliminary: tuple[LabFact, ...]
+    """Loads of virus that is there by a result which is not final yet."""
+    unused: tuple[Unused, ...]
+
+
 def laboratory_facts(
     observations: Observations, *, now: datetime, windows: RecordWindows, converter: UnitConverter
-) -> tuple[tuple[LabFact, ...], tuple[LabFact, ...], tuple[Unused, ...]]:
-    """Return the current values, the outdated loads of virus, and what was not used, each with its reason."""
+) -> Laboratory:
+    """Return the values of each analyte, and what was not used, each with its reason."""
     labs: list[LabFact] = []
     outdated: list[LabFact] = []
+    not_final: list[LabFact] = []
     unused: list[Unused] = []
     for analyte in Analyte:
         decode = functools.partial(_value, analyte=analyte, converter=converter)
         window = _window(analyte, windows)
+        entries: list[Entry] = []
         statements = observations.statements(
-            analyte, functools.partial(stated, now=now, decode=decode), since=now.date() - window
+            analyte,
+            functools.partial(_stated, entries=entries, now=now, decode=decode),
+            since=now.date() - window,
         )
+        if analyte in _LOADS:
+            found = preliminary(entries, statements, now, decode, finds=_is_detected)
+            if found is not None and found.value is not None:
+                not_final.append(_lab(analyte, found, found.value))
         statement, left = current(analyte.value, statements, now=now, window=window)
         if statement is not None and statement.value is not None:
             labs.append(_lab(analyte, statement, statement.value))
         elif analyte in _LOADS and (old := _older_than(window, statements, now=now)) is not None:
             outdated.append(_lab(analyte, *old))
         unused += left
-    return tuple(labs), tuple(outdated), tuple(unused)
+    return Laboratory(
+        labs=tuple(labs), outdated=tuple(outdated), preliminary=tuple(not_final), unused=tuple(unused)
+    )
+
+
+def _stated(
+    entry: Entry, *, entries: list[Entry], now: datetime, decode: Callable[[Entry], _Value]
+) -> Statement[_Value]:
+    """Return what `entry` states, and add it to `entries`: each is read once."""
+    entries.append(entry)
+    return stated(entry, now, decode)
+
+
+def _is_detected(value: _Value) -> bool:
+    return value.quantity.bounds[0] > 0
 
 
 def _older_than(

@@ -193,6 +193,32 @@ def stated(
     )
 
 
+def preliminary(
+    entries: Iterable[Entry],
+    statements: Iterable[Statement[T]],
+    now: datetime,
+    decode: Callable[[Entry], T],
+    *,
+    finds: Callable[[T], bool],
+) -> Statement[T] | None:
+    """Return the newest preliminary statement that `finds` something; None where a usable one outdates it.
+
+    Parameters
+    ----------
+    statements
+        What the same entries state where only what is final can be used.
+    """
+    usable = [each for each in statements if each.value is not None]
+    found = [
+        each
+        for each in (stated(entry, now, decode, statuses=PRELIMINARY) for entry in entries)
+        if each.value is not None
+        and finds(each.value)
+        and not any(each.is_superseded_by(other) for other in usable)
+    ]
+    return max(found, key=lambda each: (each.source.on or date.min, each.source.reference), default=None)
+
+
 def current(
     name: str, statements: Sequence[Statement[T]], *, now: datetime, window: timedelta
 ) -> tuple[Statement[T] | None, tuple[Unused, ...]]:

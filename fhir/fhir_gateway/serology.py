@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from fhir_gateway.observation_terms import CONFIRMATIONS, QUANTITATIVE_HBSAG
-from fhir_gateway.observations import PRELIMINARY, Entry, Statement, current, stated
+from fhir_gateway.observations import Entry, Statement, current, preliminary, stated
 from fhir_gateway.parsing import UnusableValue
 from fhir_gateway.reading import Observations
 from fhir_gateway.systems import LOINC, SNOMED, UCUM, codes, texts_of
@@ -79,7 +79,7 @@ def serology_facts(
 ) -> tuple[tuple[SerologyFact, ...], tuple[SerologyFact, ...], tuple[Unused, ...]]:
     """Return the current result of each test, positive ones that are not final yet, and what was not used."""
     facts: list[SerologyFact] = []
-    preliminary: list[SerologyFact] = []
+    found: list[SerologyFact] = []
     unused: list[Unused] = []
     for test in SerologyTest:
         # All of them, however old: an earlier positive result counts beside a newer negative one.
@@ -89,7 +89,9 @@ def serology_facts(
             for entry in (*entries, *(observations.on_anything if entries else ()))
             if entry.observation.status != "entered-in-error"
         ]
-        preliminary += _preliminary(test, entries, statements, now=now)
+        not_final = preliminary(entries, statements, now, _answer, finds=_is_positive)
+        if not_final is not None:
+            found.append(SerologyFact(test=test, result=SerologyResult.POSITIVE, source=not_final.source))
         results = _results(statements)
         statement, left = current(test.value, results, now=now, window=_EVER)
         if test not in _LOADS:
@@ -117,25 +119,11 @@ def serology_facts(
                 is_outdated=is_load and is_old,
             )
         )
-    return tuple(facts), tuple(preliminary), tuple(unused)
+    return tuple(facts), tuple(found), tuple(unused)
 
 
-def _preliminary(
-    test: SerologyTest, entries: Sequence[Entry], statements: Sequence[Statement[_Answer]], *, now: datetime
-) -> tuple[SerologyFact, ...]:
-    """Return the newest positive result that is preliminary and that no final one takes the place of."""
-    final = [each for each in statements if each.value is not None]
-    positive = [
-        each
-        for each in (stated(entry, now, _answer, statuses=PRELIMINARY) for entry in entries)
-        if each.value is not None
-        and each.value.result is SerologyResult.POSITIVE
-        and not any(each.is_superseded_by(other) for other in final)
-    ]
-    if not positive:
-        return ()
-    newest = max(positive, key=lambda each: (each.source.on or date.min, each.source.reference))
-    return (SerologyFact(test=test, result=SerologyResult.POSITIVE, source=newest.source),)
+def _is_positive(answer: _Answer) -> bool:
+    return answer.result is SerologyResult.POSITIVE
 
 
 def _settled(

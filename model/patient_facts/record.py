@@ -41,6 +41,8 @@ class PatientFacts:
     """At most one for each analyte."""
     outdated_labs: tuple[LabFact, ...] = ()
     """Of the loads of virus the newest, where it is older than its window; at most one for each analyte."""
+    preliminary_labs: tuple[LabFact, ...] = ()
+    """Loads of virus that is there by a result which is not final; at most one for each analyte."""
     ascites: SignFact | None = None
     encephalopathy: SignFact | None = None
     cholestatic: Source | None = None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A positive hepatitis test that is not final is told, and makes nothing known: neither present nor absent."""
+"""A positive hepatitis test that is not final is told, and leaves it open whether there is an infection."""
 
 from datetime import UTC, date, datetime, time
 
@@ -120,3 +120,48 @@ def test_a_preliminary_positive_test_on_hepatitis_c_keeps_it_possible(code):
 
     assert found.truth is Truth.UNKNOWN
     assert "preliminary positive on 2026-11-20" in "".join(map(str, found.reason))
+
+
+def load(code, value, *, on=DAY, status="preliminary", comparator=None):
+    observation = synthetic.laboratory_value("p1", f"{code}-{on}-{status}", code, value, "[IU]/mL", on=on)
+    if comparator:
+        observation["valueQuantity"]["comparator"] = comparator
+    return observation | {"status": status}
+
+
+HBV_LOAD, HCV_LOAD = "42595-9", "11011-4"
+NEGATIVE_B = (result(synthetic.HBSAG, NEGATIVE, status="final"), CORE_NEGATIVE)
+
+
+def test_a_preliminary_load_of_hbv_keeps_hepatitis_b_possible():
+    facts = record(load(HBV_LOAD, 5000), *NEGATIVE_B)
+    found = findings(facts)["R30"]
+
+    assert (found.truth, found.severity) == (Truth.UNKNOWN, Severity.WARNING)
+    assert "HBV DNA 5000 [IU]/mL, preliminary on 2026-11-20" in "".join(map(str, found.reason))
+    assert found.sources[-1] == "Observation/42595-9-2026-11-20-preliminary"
+    assert "R32" not in findings(facts)
+
+
+@pytest.mark.parametrize(
+    "loads",
+    [
+        (load(HBV_LOAD, 20, comparator="<"),),
+        (load(HBV_LOAD, 5000), load(HBV_LOAD, 20, on=DAY_AFTER, status="final", comparator="<")),
+        (load(HBV_LOAD, 5000) | {"status": "cancelled"},),
+    ],
+)
+def test_a_load_that_was_not_detected_is_outdated_or_cancelled_says_nothing(loads):
+    facts = record(*loads, *NEGATIVE_B)
+
+    assert facts.preliminary_labs == ()
+    assert "R30" not in findings(facts)
+
+
+def test_a_preliminary_load_of_hcv_keeps_hepatitis_c_possible():
+    antibody = result(ANTI_HCV, NEGATIVE, status="final")
+
+    found = findings(record(load(HCV_LOAD, 7000), antibody, result(synthetic.HBSAG, status="final")))["R34"]
+
+    assert found.truth is Truth.UNKNOWN
+    assert "HCV RNA 7000 [IU]/mL, preliminary on 2026-11-20" in "".join(map(str, found.reason))

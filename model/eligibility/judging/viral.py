@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from model.eligibility.criterion import Criterion
-from model.eligibility.finding import Finding, listed, met, not_met, silent, unknown
+from model.eligibility.finding import Finding, listed, met, not_met, silent, sources_of, unknown
 from model.eligibility.judging.case import (
     Case,
     Judges,
@@ -22,6 +22,7 @@ from model.patient_facts import (
     Analyte,
     Drug,
     DrugRole,
+    LabFact,
     PatientFacts,
     Problem,
     SerologyFact,
@@ -93,7 +94,10 @@ def _hepatitis_c(case: Case) -> _Infection:
     rna = facts.lab(Analyte.HCV_RNA)
     tested = facts.result(SerologyTest.HCV_RNA)
     antibody = facts.result(SerologyTest.ANTI_HCV)
-    if not facts.preliminary_on(SerologyTest.HCV_RNA) and (
+    perhaps = facts.preliminary_on(SerologyTest.HCV_RNA) or any(
+        each.analyte is Analyte.HCV_RNA for each in facts.preliminary_labs
+    )
+    if not perhaps and (
         rna is not None
         or (tested is not None and tested.result is SerologyResult.NEGATIVE and not tested.is_outdated)
     ):
@@ -183,9 +187,17 @@ def _open_signs(
     """Return the signs that keep an infection possible: too old to tell of now, or not final yet."""
     signs, sources = _earlier_viraemia(facts, analyte, load)
     not_final = facts.preliminary_on(marker, load)
+    loads = [each for each in facts.preliminary_labs if each.analyte is analyte]
     return (
-        [*signs, *(_preliminary_words(each) for each in not_final)],
-        [*sources, *(each.source for each in not_final)],
+        [*signs, *(_preliminary_words(each) for each in not_final), *(_load_words(each) for each in loads)],
+        [*sources, *sources_of(not_final, loads)],
+    )
+
+
+def _load_words(lab: LabFact) -> str:
+    day = phrase(" on {on}", on=lab.source.on.isoformat()) if lab.source.on is not None else ""
+    return phrase(
+        "{analyte} {quantity}, preliminary{day}", analyte=lab.analyte, quantity=lab.quantity, day=day
     )
 
 
