@@ -121,11 +121,11 @@ class Detail:
         """Return why the newest entry of each fact does not count, and its day."""
         say = self.texts.say
         newest = {each.name: each for each in sorted(left, key=lambda each: each.source.on or date.min)}
-        return ", ".join(
-            say("{why} {day}", why=say(why), day=each.source.on.isoformat() if each.source.on else "").strip()
-            for each in newest.values()
-            for why in (_OUTDATED if each.is_outdated else each.reason,)
-        )
+        told = []
+        for each in newest.values():
+            why = say(_OUTDATED if each.is_outdated else each.reason)
+            told.append(f"{why}, {each.source.on.isoformat()}" if each.source.on else why)
+        return "; ".join(told)
 
     def _reason(self, finding: Finding, dates: Mapping[str, date]) -> str:
         say = self.texts.say

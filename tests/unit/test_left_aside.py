@@ -72,19 +72,19 @@ LEFT, NOTHING = "On record, and outdated or not usable", "Nothing on record"
             ast(OLD),
             "AST: on record, and outdated",
             "Outdated: aspartate aminotransferase (AST) of 2026-09-01 (it is older than 28 days).",
-            "R52b AST (outdated 2026-09-01)",
+            "R52b AST (outdated, 2026-09-01)",
         ),
         (
             without_unit(ast()),
             "AST: on record, and not usable",
             "Not usable: aspartate aminotransferase (AST) of 2026-11-20 (it has no unit).",
-            "R52b AST (it has no unit 2026-11-20)",
+            "R52b AST (it has no unit, 2026-11-20)",
         ),
         (
             ast(status="preliminary"),
             "AST: on record, and not usable",
             "Not usable: aspartate aminotransferase (AST) of 2026-11-20 (it is not final).",
-            "R52b AST (it is not final 2026-11-20)",
+            "R52b AST (it is not final, 2026-11-20)",
         ),
     ],
 )
@@ -117,7 +117,7 @@ def test_an_entry_that_does_not_count_beside_a_value_that_does_says_nothing():
 def test_of_several_the_newest_is_named():
     outdated, unusable = ast(OLD), without_unit(ast(OLD.replace(day=2)))
 
-    assert "R52b AST (it has no unit 2026-09-02)" in line(facts_of(outdated, unusable), LEFT)
+    assert "R52b AST (it has no unit, 2026-09-02)" in line(facts_of(outdated, unusable), LEFT)
 
 
 def test_a_warning_says_beside_what_to_do_what_does_not_count():
