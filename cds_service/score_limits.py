@@ -167,6 +167,12 @@ def _against_local_treatment(facts: PatientFacts, scan: date, today: date) -> st
             "{treatment}",
             **_named(before[0]),
         )
+    if facts.hcc.treatments:
+        return phrase(
+            "local treatment is on record, and whether it was of the outlined lesion is not known: "
+            "{treatment}",
+            treatment=min(facts.hcc.treatments),
+        )
     return ""
 
 

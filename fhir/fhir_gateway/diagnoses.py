@@ -10,10 +10,17 @@ from enum import StrEnum
 from typing import Any
 
 from fhir_gateway.parsing import day_of, reference_to
-from fhir_gateway.problem_words import is_of_relatives, names_hcc, names_other_kind
+from fhir_gateway.problem_words import is_of_relatives, names_hcc, names_other_kind, procedures_in
 from fhir_gateway.systems import ICD10_SYSTEMS, codes, texts_of, words_of
 from fhir_gateway.terminology import Finding, finding, is_ambiguous
-from model.patient_facts import Diagnosis, DiagnosisStatus, OtherCancer, Source
+from model.patient_facts import (
+    LOCOREGIONAL,
+    Diagnosis,
+    DiagnosisStatus,
+    OtherCancer,
+    ProcedureKind,
+    Source,
+)
 
 _VERIFICATION_SYSTEM = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
 _CLINICAL_SYSTEM = "http://terminology.hl7.org/CodeSystem/condition-clinical"
@@ -142,6 +149,17 @@ def hcc(conditions: Iterable[Any], *, today: date) -> Diagnosis:
     if over and coded.status is DiagnosisStatus.ABSENT:
         return _diagnosis(DiagnosisStatus.INACTIVE, over)
     return coded
+
+
+def local_treatments(conditions: Iterable[Any]) -> frozenset[ProcedureKind]:
+    """Return the local treatment of the tumour that entries on hepatocellular carcinoma name in words."""
+    texts = [
+        text
+        for each in conditions
+        if (_is_coded(each) or _may_be(each)) and standing(each) is not Standing.ERROR
+        for text in texts_of(each.code)
+    ]
+    return procedures_in(texts) & {*LOCOREGIONAL, ProcedureKind.LIVER_RESECTION}
 
 
 def _is_coded(condition: Any) -> bool:

@@ -140,7 +140,10 @@ def patient_facts(
     reports = endoscopy_reports(observations, now)
 
     return PatientFacts(
-        hcc=_certain_diagnosis(diagnoses.hcc(conditions, today=today), found),
+        hcc=replace(
+            _certain_diagnosis(diagnoses.hcc(conditions, today=today), found),
+            treatments=diagnoses.local_treatments(conditions),
+        ),
         other_cancers=diagnoses.other_cancers(conditions, today=today),
         cancers_elsewhere=diagnoses.cancers_elsewhere(conditions),
         labs=labs,

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from model.patient_facts.history import ProcedureKind
 from model.patient_facts.sources import Source
 
 
@@ -32,6 +33,8 @@ class Diagnosis:
 
     status: DiagnosisStatus
     sources: tuple[Source, ...] = ()
+    treatments: frozenset[ProcedureKind] = frozenset()
+    """Local treatment that its entries name in words, as "after TACE" does; when it was, nobody can say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

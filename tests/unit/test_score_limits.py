@@ -3,12 +3,16 @@
 
 import importlib.util
 import json
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
 
 from cds_service.imaging_block import imaging_block, says_score
+from fhir_gateway import synthetic
+from fhir_gateway.facts import patient_facts
+from fhir_gateway.units import unit_converter
 from model.patient_facts import (
     ANY_DAY,
     ActiveDrug,
@@ -100,6 +104,10 @@ WITHHELD = {
         {"procedures": (procedure(ProcedureKind.RADIOEMBOLISATION, SINCE, status=ProcedureStatus.PLANNED),)},
         "treated since the scan",
     ),
+    "TACE in the words of the diagnosis": (
+        {"hcc": replace(example.facts().hcc, treatments=frozenset({TACE}))},
+        "of the outlined lesion is not known: transarterial chemoembolisation (TACE)",
+    ),
     "drug given before": (
         {"past_drugs": (PastDrug(drug=Drug.SORAFENIB, source=seen(BEFORE), was_given=True),)},
         "treated before with sorafenib",
@@ -158,3 +166,25 @@ def test_the_card_withholds_what_the_block_withholds():
 
     assert "Score 0.62" in json.dumps(example.written(example.facts(), imaging=example.assessment()))
     assert "Score 0.62" not in json.dumps(example.written(treated, imaging=example.assessment()))
+
+
+@pytest.mark.parametrize(
+    ("words", "treatments"),
+    [
+        ("Hepatocellular carcinoma", set()),
+        ("Hepatocellular carcinoma, s/p TACE 2025", {TACE}),
+        ("HCC segment VIII after microwave ablation of the liver tumour", {ProcedureKind.ABLATION}),
+        ("HCC, recurrence after hepatectomy", {RESECTION}),
+        ("Hepatozelluläres Karzinom nach SIRT", {ProcedureKind.RADIOEMBOLISATION}),
+        ("No TACE", set()),
+    ],
+)
+def test_treatment_that_only_the_words_of_the_diagnosis_name_is_read(words, treatments):
+    hcc = synthetic.condition("p1", "hcc", synthetic.HCC, text=words)
+    wound = synthetic.condition("p1", "c", (synthetic.SNOMED, "38341003"), text="after TACE")
+    prefetch = synthetic.record_of_hcc("p1", on=SCAN) | {"conditions": synthetic.bundle(hcc, wound)}
+    now = datetime.combine(TODAY, time(12), UTC)
+
+    facts = patient_facts(prefetch, patient_id="p1", now=now, converter=unit_converter())
+
+    assert facts.hcc.treatments == treatments
