@@ -4,7 +4,8 @@
 pynetdicom's own waits do not. Its socket has no time limit once it is connected, so a peer that stops
 in the middle of a PDU, or stops reading, holds the thread of the upper layer; whoever then gives up
 and aborts waits for that thread for ever. And who sends waits until the thread of the association
-pauses, also when that thread has ended; and believes that it pauses when it no longer does.
+pauses, also when that thread has ended, or when another one said meanwhile that it does not; and believes
+that it pauses when it no longer does.
 """
 
 from __future__ import annotations
@@ -97,6 +98,7 @@ def _bound(event: Any) -> None:
     # Its two threads look these up when they run, the first of them after this.
     assoc._reactor_checkpoint = Checkpoint(assoc)  # noqa: SLF001
     assoc._run_reactor = _paused_at_the_end(assoc, assoc._run_reactor)  # noqa: SLF001
+    assoc._serve_request = _paused_after(assoc, assoc._serve_request)  # noqa: SLF001
     assoc.kill = _cut_after(_CLOSING_S, connection, assoc.kill)
 
 
@@ -112,6 +114,22 @@ def _paused_at_the_end(assoc: Any, run: Callable[[], None]) -> Callable[[], None
             assoc.dimse.msg_queue.put((None, None))
 
     return run_reactor
+
+
+def _paused_after(assoc: Any, serve: Callable[[Any, int], None]) -> Callable[[Any, int], None]:
+    """Let whoever sends not wait for ever when a report of the peer is served meanwhile.
+
+    pynetdicom serves an N-EVENT-REPORT in a thread of its own, which says at its end that the association's
+    thread does not pause, whether it does or not. That it does is known by the checkpoint.
+    """
+
+    def serve_request(message: Any, context_id: int) -> None:
+        try:
+            serve(message, context_id)
+        finally:
+            assoc._is_paused = True  # noqa: SLF001
+
+    return serve_request
 
 
 def _cut_after(seconds: float, connection: socket.socket, kill: Callable[[], None]) -> Callable[[], None]:

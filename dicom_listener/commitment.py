@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -157,6 +158,8 @@ class CommitmentHandlers:
         self._services = services
         self._take_result = ResultHandler(services.answered, log=log)
         self._log = log
+        self._lock = threading.Lock()
+        self._turns: WeakKeyDictionary[Any, threading.Lock] = WeakKeyDictionary()
 
     def add_to(self, ae: Any) -> None:
         """Accept the SOP class from those who ask and, role negotiated, from those who answer."""
@@ -205,7 +208,11 @@ class CommitmentHandlers:
             result = self._services.result_for(request)
             if result is None:
                 return
-            report_result(assoc, result)
+            with self._lock:
+                turn = self._turns.setdefault(assoc, threading.Lock())
+            # One after the other: two that wait for an answer could not tell whose it is.
+            with turn:
+                report_result(assoc, result)
             self._services.told(request)
         except Exception as error:  # noqa: BLE001 - the edge of this thread; the request is kept
             self._log.warning(

@@ -11,7 +11,6 @@ messages, and all that is no P-DATA, remain pynetdicom's.
 from __future__ import annotations
 
 import contextlib
-import queue
 import select
 import socket
 import ssl
@@ -24,7 +23,6 @@ from typing import Any
 
 from pynetdicom.pdu_primitives import A_P_ABORT, P_DATA
 
-from dicom_listener.checkpoint import Checkpoint
 from dicom_listener.command_set import (
     C_STORE_RQ,
     Command,
@@ -33,6 +31,7 @@ from dicom_listener.command_set import (
     command_pdus,
     read_command,
 )
+from dicom_listener.messages import Messages, ToProvider
 from dicom_listener.reading import DataSetMemory, Reader
 from dicom_listener.status import StorageStatus
 
@@ -108,19 +107,6 @@ Ended = Callable[[Any, Ending], None]
 """Called with an association that ends otherwise than by its release, once."""
 
 
-class _WakingQueue(queue.Queue[Any]):
-    """A queue whose reader waits for a socket as well."""
-
-    def __init__(self, wake: Callable[[], None]) -> None:
-        super().__init__()
-        self._wake = wake
-
-    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: FBT002
-        """Put `item` and wake the reader."""
-        super().put(item, block, timeout)
-        self._wake()
-
-
 class UpperLayer:
     """Takes the place of the waiting and reading parts of an association's threads."""
 
@@ -147,11 +133,10 @@ class UpperLayer:
         dul._is_transport_event = self._is_transport_event  # noqa: SLF001
         dul._run_loop_delay = 0.0  # noqa: SLF001
         dul._read_pdu_data = self._read_pdu  # noqa: SLF001
-        dul.to_provider_queue = _WakingQueue(self._wake)
+        dul.to_provider_queue = ToProvider(self._wake)
         self._has_rested = dul.idle_timer_expired
         dul.idle_timer_expired = self._is_silent
-        assoc.dimse.get_msg = self._next_message
-        assoc._reactor_checkpoint = Checkpoint(assoc)  # noqa: SLF001
+        messages = Messages(assoc, wait_s=_LONGEST_WAIT_S)
         run = assoc.run
 
         def run_to_the_end() -> None:
@@ -160,10 +145,7 @@ class UpperLayer:
             finally:
                 if assoc.requestor.primitive is None:
                     self._tell(Ending.NO_REQUEST)
-                # Whoever sends from another thread waits for this one to pause, and then for an answer.
-                assoc._is_paused = True  # noqa: SLF001
-                assoc._reactor_checkpoint.end()  # noqa: SLF001
-                assoc.dimse.msg_queue.put((None, None))
+                messages.end()
                 self._told.close()
                 self._teller.close()
 
@@ -172,15 +154,6 @@ class UpperLayer:
     def _wake(self) -> None:
         with contextlib.suppress(OSError):  # its buffer is full, so that it wakes anyway; or it is closed
             self._teller.send(b"\0")
-
-    def _next_message(self, *, block: bool = False) -> tuple[Any, Any]:
-        """Return the next message with its context; `(None, None)` when something else is to be looked at."""
-        timeout = self._assoc.dimse.dimse_timeout if block else _LONGEST_WAIT_S
-        try:
-            context_id, message = self._assoc.dimse.msg_queue.get(timeout=timeout)
-        except queue.Empty:
-            return None, None
-        return context_id, message
 
     def _is_transport_event(self) -> bool:
         """Read and serve until pynetdicom has something to do; tell whether something was read."""

@@ -16,7 +16,7 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from pynetdicom import AE, association, evt
 
 from dicom_listener.calling import Peer, associated, calling_entity
-from dicom_listener.commitment import PUSH_MODEL, ResultHandler, request_commitment
+from dicom_listener.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE, ResultHandler, request_commitment
 from dicom_listener.deliver import send
 from model.domain import derived_uid
 from model.errors import PeerUnavailable
@@ -157,6 +157,46 @@ def test_a_request_for_commitment_ends_whatever_the_peer_does(
         )
 
     assert time.monotonic() - begun < 15
+
+
+def test_a_request_for_commitment_ends_when_the_peer_reports_before_it_answers() -> None:
+    def report_and_answer(event: Any) -> tuple[int, None]:
+        information = event.action_information
+        reported.append(
+            event.assoc.send_n_event_report(information, 1, PUSH_MODEL, PUSH_MODEL_INSTANCE)[0].Status
+        )
+        return 0x0000, None
+
+    reported: list[int] = []
+    answered = threading.Event()
+    ae = AE(ae_title="PACS")
+    ae.add_supported_context(PUSH_MODEL)
+    server = ae.start_server(
+        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_N_ACTION, report_and_answer)]
+    )
+    asking = threading.Thread(
+        target=request_commitment,
+        args=(
+            Peer(host="127.0.0.1", port=server.socket.getsockname()[1], ae_title="PACS"),
+            [],
+            derived_uid("transaction"),
+        ),
+        kwargs={
+            "calling_ae_title": "HCC_CDS",
+            "network_timeout_s": 5.0,
+            "take_result": ResultHandler(lambda _result: answered.set() is None, log=None),
+            "answered": answered,
+            "hold_s": 5.0,
+        },
+        daemon=True,
+    )
+
+    asking.start()
+    asking.join(10)
+    server.shutdown()
+
+    assert not asking.is_alive(), "it waits for a pause that nobody tells of"
+    assert reported == [0x0000]
 
 
 def test_a_release_that_nobody_answers_ends(misbehaving: Callable[[Misbehaviour], Peer]) -> None:
