@@ -210,11 +210,11 @@ def explain_study(config: Config, study_instance_uid: str, *, identifying: bool)
 
     Exit code 0: it would be measured. 2: it would be rejected. 3: nothing of it is stored.
     """
-    from cds_service.explaining import explain
+    from cds_service.explaining import explain, waiting
     from cds_service.models import load_configured_bundle
 
-    received = build_shared(config, "explain").store.received
-    instances = received.instances(study_instance_uid)
+    store = build_shared(config, "explain").store
+    instances = store.received.instances(study_instance_uid)
     if not instances:
         click.echo("Nothing of this study is stored.", err=True)
         sys.exit(3)
@@ -223,9 +223,9 @@ def explain_study(config: Config, study_instance_uid: str, *, identifying: bool)
         config,
         load_configured_bundle(config),
         identifying=identifying,
-        disputed=received.is_disputed(study_instance_uid),
+        disputed=store.received.is_disputed(study_instance_uid),
     )
-    click.echo("\n".join(explanation.lines))
+    click.echo("\n".join((*explanation.lines, *waiting(store.completeness, study_instance_uid))))
     if not explanation.is_measured:
         sys.exit(2)
 

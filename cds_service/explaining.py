@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from cds_service.config import Config
 from cds_service.models import extraction_settings
 from cds_service.stages import DISPUTED, image_limits
+from cds_service.store import Completeness
 from dicom_listener.candidates import Candidate
 from dicom_listener.instance import StoredInstance
 from dicom_listener.measurement import MeasuredStudy, measure_study
@@ -87,6 +88,21 @@ def explain(
     lines += ["", "Notes", *(f"  {each}" for each in measured.notes or ("none",))]
     lines += ["", *_score(measured, instances, config, bundle)]
     return Explanation(lines=tuple(lines), is_measured=True)
+
+
+def waiting(completeness: Completeness, study_instance_uid: str) -> tuple[str, ...]:
+    """Tell what a study waits for, and when the PACS is asked about it again."""
+    reason = completeness.reason(study_instance_uid)
+    later = completeness.later_look(study_instance_uid)
+    lines = []
+    if reason is not None:
+        lines.append(f"It waits to become whole: {reason or 'the PACS is asked now'}")
+    if later is not None:
+        lines.append(
+            "It went on or was rejected without something; the PACS is asked again at "
+            f"{later.due_at:%Y-%m-%d %H:%M} UTC"
+        )
+    return ("", *lines) if lines else ()
 
 
 def _images(

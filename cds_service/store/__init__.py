@@ -25,6 +25,7 @@ from dicom_listener.instance import Recorded
 __all__ = [
     "AskedState",
     "AssessmentState",
+    "Completeness",
     "DeliveryState",
     "Errand",
     "LaterLook",

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`hcc-cds explain` on studies that came in through the real intake."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from click.testing import CliRunner
 
@@ -96,6 +98,27 @@ def test_a_study_in_doubt_whose_object_came_again_for_another_patient_says_so(si
     assert "IMG-ID: The study is of more than one patient" in answer.output
     assert "came again with another patient, and was refused" in answer.output
     assert "P2" not in answer.output
+
+
+def test_a_study_that_waits_says_for_what_and_when_the_pacs_is_asked_again(site, study):
+    study.add_segmentation()
+    receive(site, study)
+    now = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    store = build_shared(load_config(site), "test").store
+    unwaiting = explained(site, study.uid).output
+
+    store.completeness.begin_look(study.uid, owner="a", changed_at=now, now=now, until=now)
+    store.completeness.end_look(
+        study.uid, owner="a", next_look_at=now, attempts=1, reason="13 of 14 instances arrived"
+    )
+    waits = explained(site, study.uid).output
+    store.completeness.end_wait(study.uid)
+    store.completeness.look_later(study.uid, done=0, since=now, due_at=now + timedelta(hours=1))
+    went_on = explained(site, study.uid).output
+
+    assert "the PACS" not in unwaiting
+    assert waits.splitlines()[-1] == "It waits to become whole: 13 of 14 instances arrived"
+    assert went_on.splitlines()[-1].endswith("the PACS is asked again at 2026-11-24 13:00 UTC")
 
 
 def test_nothing_stored_is_an_exit_code_of_its_own(site):
