@@ -20,6 +20,8 @@ class Dispatched:
     """They, and the Medications that came along, as `draftOrders` has them on the other hooks."""
     unread: tuple[str, ...]
     """Why orders could not be read, once for each, in words of ours."""
+    read: Mapping[str, Any]
+    """Those that were read from the client's FHIR server, by reference."""
 
 
 def dispatched(
@@ -51,6 +53,7 @@ def dispatched(
     return Dispatched(
         bundle={"resourceType": "Bundle", "type": "collection", "entry": [*orders, *medications]},
         unread=tuple(unread),
+        read=read.resources,
     )
 
 

@@ -14,7 +14,7 @@ from cds_service.dispatch import dispatched
 from cds_service.fetching import CallersRecord, Completed
 from cds_service.hook_request import Hook, HookRequest, MalformedRequest
 from cds_service.identity import NoImaging, Outcomes, outcome_of
-from cds_service.referenced import drafts_with_referenced, with_referenced
+from cds_service.referenced import Orders, noted, orders_with_referenced, with_referenced
 from cds_service.texts import ENGLISH, Texts
 from fhir_gateway.facts import patient_facts
 from fhir_gateway.medications import OrderedDrugs, ordered_drugs
@@ -134,14 +134,14 @@ class CardWriter:
         """
         context = request.context
         record = record or CallersRecord()
-        ordered = _ordered(request, record)
-        if request.hook is not Hook.PATIENT_VIEW and recognise(ordered.drugs) is None and not ordered.untold:
-            return []
-        completed = with_referenced(
-            record.complete(request.prefetch or {}, patient_id=context.patient_id),
-            record,
-            fhir_base=request.fhir_server,
-        )
+        orders, ordered = Orders(bundle=None), OrderedDrugs(drugs=frozenset())
+        if request.hook is not Hook.PATIENT_VIEW:
+            orders, unread = _orders(request, record)
+            ordered = _ordered(request, orders, unread)
+            if recognise(ordered.drugs) is None and not ordered.untold:
+                return []
+        completed = record.complete(request.prefetch or {}, patient_id=context.patient_id)
+        completed = noted(with_referenced(completed, record, fhir_base=request.fhir_server), orders)
         if completed.asked and self.fetched is not None:
             self.fetched(completed)
         prefetch = completed.resources
@@ -198,7 +198,10 @@ class CardWriter:
                 about_url=self.about_url,
                 smart_launch_url=self.smart_launch_url,
                 texts=self.texts,
-                drafted=ordered_services(context.draft_orders, whose=_whose(request)),
+                drafted=ordered_services(
+                    context.draft_orders,
+                    whose=Whose(patient_id=context.patient_id, fhir_base=request.fhir_server),
+                ),
                 silent_when_met=request.hook is Hook.ORDER_SELECT,
             )
         )
@@ -222,38 +225,31 @@ def _with_reasons(facts: PatientFacts, completed: Completed) -> PatientFacts:
     return replace(facts, gaps=(*facts.gaps, *reasons))
 
 
-def _whose(request: HookRequest) -> Whose:
-    return Whose(patient_id=request.context.patient_id, fhir_base=request.fhir_server)
-
-
-def _ordered(request: HookRequest, record: CallersRecord) -> OrderedDrugs:
-    if request.hook is Hook.PATIENT_VIEW:
-        return OrderedDrugs(drugs=frozenset())
+def _orders(request: HookRequest, record: CallersRecord) -> tuple[Orders, tuple[str, ...]]:
+    """Return what is being ordered, and why orders that are named could not be read."""
+    unread: tuple[str, ...] = ()
+    orders = Orders(bundle=request.context.draft_orders)
     if request.hook is Hook.ORDER_DISPATCH:
-        return _dispatched(request, record)
+        references = request.context.dispatched_orders
+        found = dispatched(references, request.prefetch or {}, record, fhir_base=request.fhir_server)
+        orders, unread = Orders(bundle=found.bundle, read=found.read), found.unread
+    along = request.prefetch or {}
+    return orders_with_referenced(orders, along, record, fhir_base=request.fhir_server), unread
+
+
+def _ordered(request: HookRequest, orders: Orders, unread: tuple[str, ...]) -> OrderedDrugs:
+    whose = Whose(patient_id=request.context.patient_id, fhir_base=request.fhir_server)
     selections = request.context.selections if request.hook is Hook.ORDER_SELECT else None
-    drafts = drafts_with_referenced(
-        request.context.draft_orders, request.prefetch or {}, record, fhir_base=request.fhir_server
-    )
     try:
-        return ordered_drugs(drafts, whose=_whose(request), selections=selections)
+        ordered = ordered_drugs(orders.bundle, whose=whose, selections=selections)
     except UnreadableResource as error:
         raise MalformedRequest("context.draftOrders") from error
-
-
-def _dispatched(request: HookRequest, record: CallersRecord) -> OrderedDrugs:
-    references = request.context.dispatched_orders
-    found = dispatched(references, request.prefetch or {}, record, fhir_base=request.fhir_server)
-    orders = drafts_with_referenced(found.bundle, {}, record, fhir_base=request.fhir_server)
-    ordered = ordered_drugs(orders, whose=_whose(request))
-    if not found.unread:
+    if not unread:
         return ordered
     if recognise(ordered.drugs) is None:
         # Any of them may be an order of the regimen: nobody may take silence for an answer.
-        why = ", ".join(dict.fromkeys(found.unread))
-        raise PrefetchLacking(
-            f"context.dispatchedOrders: {len(found.unread)} of {len(references)} could not be read: {why}"
-        )
+        number, why = len(request.context.dispatched_orders), ", ".join(dict.fromkeys(unread))
+        raise PrefetchLacking(f"context.dispatchedOrders: {len(unread)} of {number} could not be read: {why}")
     return replace(ordered, incomplete=True)
 
 

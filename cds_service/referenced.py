@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cds_service.fetching import CallersRecord, Completed, local
@@ -15,6 +15,9 @@ _MEDICATION = "Medication"
 
 _WITH_DRUGS = ("medications", "past_medications", "administrations")
 """Keys of the prefetch under which orders of drugs and doses come, the list of today first."""
+
+_ORDERS = "orders"
+"""Beside the keys of the prefetch: orders and their Medications that were read by themselves."""
 
 _AT_MOST = 40
 """Medications that are read for one list: a list that names more of them stays unknown."""
@@ -41,17 +44,41 @@ def with_referenced(completed: Completed, record: CallersRecord, *, fhir_base: s
     )
 
 
-def drafts_with_referenced(
-    drafts: Any, prefetch: Mapping[str, Any], record: CallersRecord, *, fhir_base: str | None
-) -> Any:
-    """Return the Bundle `drafts` with the Medications that its orders refer to, sent or read."""
-    entries = drafts.get("entry") if isinstance(drafts, Mapping) else None
-    if not isinstance(entries, list) or not medications_wanted([drafts]):
-        return drafts
-    sent = [*_medications(prefetch)]
-    along = {**drafts, "entry": [*entries, *sent]}
-    read = _read([along], record, fhir_base=fhir_base)
-    return {**along, "entry": [*along["entry"], *_bundle(read.resources)["entry"]]}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What is being ordered."""
+
+    bundle: Any
+    """JSON as parsed."""
+    read: Mapping[str, Any] = field(default_factory=dict)
+    """What of it was read from the client's FHIR server, by reference."""
+
+
+def orders_with_referenced(
+    orders: Orders, prefetch: Mapping[str, Any], record: CallersRecord, *, fhir_base: str | None
+) -> Orders:
+    """Return `orders` with the Medications that they refer to, sent or read."""
+    bundle = orders.bundle
+    entries = bundle.get("entry") if isinstance(bundle, Mapping) else None
+    if not isinstance(entries, list) or not medications_wanted([bundle]):
+        return orders
+    along = {**bundle, "entry": [*entries, *_medications(prefetch)]}
+    read = _read([along], record, fhir_base=fhir_base).resources
+    return Orders(
+        bundle={**along, "entry": [*along["entry"], *_bundle(read)["entry"]]}, read={**orders.read, **read}
+    )
+
+
+def noted(completed: Completed, orders: Orders) -> Completed:
+    """Return `completed` with what was read of the orders, so that the audit trail knows of it."""
+    if not orders.read:
+        return completed
+    return replace(
+        completed,
+        resources={**completed.resources, _ORDERS: _bundle(orders.read)},
+        fetched=(*completed.fetched, _ORDERS),
+        asked=True,
+    )
 
 
 def _read(bundles: Iterable[Any], record: CallersRecord, *, fhir_base: str | None) -> Completed:

@@ -154,6 +154,24 @@ def test_the_audit_trail_says_that_medications_were_read(site, fhir):
     assert entry["fetched"] == ["referenced_medications"]
 
 
+def test_the_audit_trail_digests_what_was_read_of_the_orders(site, fhir):
+    fhir.orders["Medication/b"] = medication("b", synthetic.BEVACIZUMAB)
+    atezolizumab, _ = synthetic.atezolizumab_bevacizumab("p1")
+    request = call(fhir, record())
+    request["context"]["draftOrders"] = synthetic.bundle(
+        atezolizumab, refers("Medication/b", status="draft", name="b")
+    )
+
+    site.post(request)
+    site.post(request)
+    fhir.orders["Medication/b"]["code"]["text"] = "bevacizumab"
+    site.post(request)
+
+    first, again, other = site.entries()
+    assert first["fetched"] == ["orders"]
+    assert first["record"] == again["record"] != other["record"]
+
+
 @pytest.mark.parametrize("bundle", [None, 5, {}, {"entry": 5}, {"entry": [None, {"resource": 5}]}])
 def test_what_is_no_list_of_orders_refers_to_nothing(bundle):
     assert medications_wanted([bundle]) == ()
