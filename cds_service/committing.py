@@ -13,13 +13,8 @@ from typing import Any
 from cds_service.config import Config
 from cds_service.store import AskedState, DeliveryState, Store
 from cds_service.store.commitments import Failure, HeldInstance
-from dicom_listener.commitment import (
-    CommitmentRequest,
-    CommitmentResult,
-    CommitmentServices,
-    FailureReason,
-    Referenced,
-)
+from dicom_listener.commitment import CommitmentRequest, CommitmentResult, FailureReason, Referenced
+from dicom_listener.commitment_handlers import CommitmentServices
 from dicom_listener.encoded import MalformedDataSet, split_file
 
 _HEAD_BYTES = 65536

@@ -26,7 +26,8 @@ from cds_service.store import AskedState, DeliveryState, Errand, Revision, Store
 from cds_service.store.commitments import AskedErrand
 from cds_service.store.outbox import Claimed
 from dicom_listener.calling import Peer
-from dicom_listener.commitment import CommitmentResult, ResultHandler, request_commitment, tell_result
+from dicom_listener.commitment import CommitmentResult, request_commitment, tell_result
+from dicom_listener.commitment_handlers import ResultHandler
 from dicom_listener.deliver import SendResult, send
 from dicom_listener.tls import client_context
 from dicom_listener.web_delivery import WebPeer, send_web

@@ -15,7 +15,7 @@ from cds_service.sections import is_loopback
 from cds_service.store import ReceivedInstances
 from dicom_listener.access import Access, CallingPeer
 from dicom_listener.attributes import read_header
-from dicom_listener.commitment import CommitmentHandlers
+from dicom_listener.commitment_handlers import CommitmentHandlers
 from dicom_listener.identity import IDENTITY_KEYWORDS, identity_of, one_identity
 from dicom_listener.instance import Recorded, StoredInstance
 from dicom_listener.intake import Intake, IntakeLimits

@@ -18,7 +18,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from dicom_listener.access import Access, Rejection
 from dicom_listener.archive import Archive
-from dicom_listener.commitment import CommitmentHandlers
+from dicom_listener.commitment_handlers import CommitmentHandlers
 from dicom_listener.intake import Intake, taken_sop_classes
 from dicom_listener.status import StorageStatus
 from dicom_listener.syntaxes import TRANSFER_SYNTAXES

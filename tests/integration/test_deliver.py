@@ -32,7 +32,8 @@ from cds_service.engines import create_engine
 from cds_service.store import DeliveryState, Revision, Store, WrittenReport, migrate
 from dicom_listener.access import Access
 from dicom_listener.archive import Archive
-from dicom_listener.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE, CommitmentHandlers
+from dicom_listener.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE
+from dicom_listener.commitment_handlers import CommitmentHandlers
 from dicom_listener.intake import Intake, IntakeLimits
 from dicom_listener.scp import ScpSettings, StorageScp
 from dicom_listener.synthetic import SyntheticStudy, write_ct_series

@@ -16,7 +16,8 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from pynetdicom import AE, association, evt
 
 from dicom_listener.calling import Peer, associated, calling_entity
-from dicom_listener.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE, ResultHandler, request_commitment
+from dicom_listener.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE, request_commitment
+from dicom_listener.commitment_handlers import ResultHandler
 from dicom_listener.deliver import send
 from model.domain import derived_uid
 from model.errors import PeerUnavailable

@@ -17,14 +17,8 @@ from dicom_listener.access import Access
 from dicom_listener.archive import Archive
 from dicom_listener.calling import Peer as Called
 from dicom_listener.calling import calling_entity, open_association
-from dicom_listener.commitment import (
-    PUSH_MODEL,
-    PUSH_MODEL_INSTANCE,
-    CommitmentHandlers,
-    CommitmentRequest,
-    CommitmentResult,
-    CommitmentServices,
-)
+from dicom_listener.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE, CommitmentRequest, CommitmentResult
+from dicom_listener.commitment_handlers import CommitmentHandlers, CommitmentServices
 from dicom_listener.instance import Recorded
 from dicom_listener.intake import Intake, IntakeLimits
 from dicom_listener.scp import ScpSettings, StorageScp

@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 
 from dicom_listener.access import Access
 from dicom_listener.archive import Archive
-from dicom_listener.commitment import CommitmentHandlers, CommitmentServices
+from dicom_listener.commitment_handlers import CommitmentHandlers, CommitmentServices
 from dicom_listener.instance import Recorded
 from dicom_listener.intake import Intake, IntakeLimits
 from dicom_listener.scp import ScpSettings, StorageScp
