@@ -389,8 +389,8 @@ def _running_bare() -> Iterator[int]:
 def _serve_bare(port: int) -> None:
     from flask import Flask, Response, jsonify, request
 
-    from cds_service.config import WebConfig
     from cds_service.web import WebServer
+    from cds_service.web_config import WebConfig
 
     def make_app() -> Flask:
         app = Flask(__name__)

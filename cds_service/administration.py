@@ -16,10 +16,10 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 from werkzeug.security import check_password_hash
 from werkzeug.wrappers import Response as AnyResponse
 
-from cds_service.config import AdministrationConfig
 from cds_service.logs import StudyRef
 from cds_service.override_reasons import words_of
 from cds_service.store import AskedState, DeliveryState, Store
+from cds_service.web_config import AdministrationConfig
 
 _MOST_SHOWN = 100
 _FORM_S = 3600

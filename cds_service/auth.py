@@ -15,9 +15,9 @@ from joserfc.errors import JoseError
 from joserfc.jws import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 
-from cds_service.config import IssuerConfig, WebConfig
 from cds_service.jwks import FetchedKeys, FileKeys, Freshness, KeySource, fitting
 from cds_service.outbound import Fetching, fetch
+from cds_service.web_config import IssuerConfig, WebConfig
 from model.errors import ConfigError
 
 _MAX_TIME_S = 2**53

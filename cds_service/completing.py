@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cds_service.build import Shared
-from cds_service.config import CompleteConfig
+from cds_service.complete_config import CompleteConfig
 from cds_service.encoding import encode
 from cds_service.holdings import Finding, Holdings
 from cds_service.store import LaterLook, Look, Revision

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from cds_service.committing import Committer
-from cds_service.config import Config, DestinationConfig
+from cds_service.config import Config
+from cds_service.deliver_config import DestinationConfig
 from cds_service.encoding import decode
 from cds_service.fhir_results import FhirDestinations
 from cds_service.logs import StudyRef

@@ -15,7 +15,7 @@ from werkzeug.exceptions import NotFound, UnsupportedMediaType
 from cds_service.auth import Authenticator, Client
 from cds_service.calls import Call, CallRecords
 from cds_service.cards import Card
-from cds_service.config import IdentityConfig, WebConfig
+from cds_service.config import IdentityConfig
 from cds_service.feedback import parse_feedback
 from cds_service.fetching import Completed, RecordServers
 from cds_service.hook_request import Hook, parse_request
@@ -24,6 +24,7 @@ from cds_service.rate_limit import RateLimit
 from cds_service.sections import is_loopback
 from cds_service.strict_json import parse_json
 from cds_service.texts import Languages
+from cds_service.web_config import WebConfig
 from model.eligibility.criterion import Severity
 
 ROOT = "/cds-services"

@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import Field, IPvAnyNetwork, field_validator
 
-from cds_service.sections import Section, server_address
+from cds_service.sections import Section, SettingsPath, server_address
 
 
 class FhirServerConfig(Section):
@@ -44,7 +42,7 @@ class FetchConfig(Section):
         10, ge=1, description="Pages of one search that are read; what is behind them is not known."
     )
     threads: int = Field(32, ge=1, description="Requests that one web process has under way at a time.")
-    ca: Path | None = Field(
+    ca: SettingsPath | None = Field(
         None, description="Who vouches for these servers, a PEM file; empty: the usual ones."
     )
     networks: tuple[IPvAnyNetwork, ...] = Field(

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from cds_service.sections import Section, server_address
+from cds_service.sections import Section, SettingsPath, server_address
 
 
 class FhirDestinationConfig(Section):
@@ -23,7 +22,7 @@ class FhirDestinationConfig(Section):
         description="Where its authorization server gives access tokens; empty: it is called without one.",
     )
     client_id: str = Field("", description="Our `client_id` there.")
-    private_key: Path | None = Field(
+    private_key: SettingsPath | None = Field(
         None, description="Our private key, a PEM or JWK file; its public half is registered there."
     )
     key_id: str = Field("", description="`kid` of that key, as it is registered there.")
@@ -34,7 +33,7 @@ class FhirDestinationConfig(Section):
         "system/Device.cruds system/Provenance.cruds",
         description="Scopes that are asked for.",
     )
-    ca_path: Path | None = Field(
+    ca_path: SettingsPath | None = Field(
         None, description="Who vouches for both servers, a PEM file; empty: those whom this machine trusts."
     )
     maximum_answer_bytes: int = Field(

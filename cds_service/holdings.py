@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from cds_service.build import Shared
-from cds_service.config import CompleteConfig
+from cds_service.complete_config import CompleteConfig
 from cds_service.pacs import build_pacs
 from cds_service.receiving import build_intake
 from dicom_listener.completeness import Comparison, Ours, compare, in_doubt, our_series, what_lacks

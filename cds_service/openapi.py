@@ -9,10 +9,10 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
-from cds_service.config import WebConfig
 from cds_service.feedback import Outcome
 from cds_service.hook_request import Hook
 from cds_service.hooks import SERVICE_ID, SPECIFICATION_VERSION
+from cds_service.web_config import WebConfig
 
 _Schema = dict[str, Any]
 

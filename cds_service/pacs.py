@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from cds_service.config import PacsConfig
+from cds_service.complete_config import PacsConfig
 from dicom_listener.dimse_pacs import DimseNode, DimsePacs
 from dicom_listener.intake import Intake
 from dicom_listener.pacs import Pacs

@@ -4,9 +4,32 @@
 from __future__ import annotations
 
 import ipaddress
+from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+
+_AE_TITLE_MAX_LENGTH = 16
+"""PS3.5 6.2, VR AE."""
+
+
+def _ae_title(text: str) -> str:
+    stripped = text.strip(" ")
+    if not 1 <= len(stripped) <= _AE_TITLE_MAX_LENGTH or "\\" in stripped or not stripped.isprintable():
+        raise ValueError("an AE title has 1 to 16 printable characters and no backslash (PS3.5 6.2)")
+    return stripped
+
+
+def _beside_the_settings(path: Path, info: ValidationInfo) -> Path:
+    return Path((info.context or {}).get("relative_to", "")) / path
+
+
+AETitle = Annotated[str, AfterValidator(_ae_title)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+SettingsPath = Annotated[Path, AfterValidator(_beside_the_settings)]
+"""A file; relative to the folder of the settings that name it."""
 
 
 class Section(BaseModel):

@@ -18,7 +18,7 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser
 from werkzeug.exceptions import HTTPException
 
-from cds_service.config import StowConfig
+from cds_service.listen_config import StowConfig
 from cds_service.sections import is_loopback
 from dicom_listener.intake import Intake, Taken
 from dicom_listener.status import StorageStatus

@@ -9,7 +9,8 @@ from typing import Any
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
-from cds_service.config import StowConfig, WebConfig
+from cds_service.listen_config import StowConfig
+from cds_service.web_config import WebConfig
 
 
 class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cds_service.config import PacsConfig
+from cds_service.complete_config import PacsConfig
 from cds_service.engines import create_engine
 from cds_service.pacs import build_pacs
 from cds_service.store import Store, migrate

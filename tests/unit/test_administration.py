@@ -15,10 +15,11 @@ from flask.testing import FlaskClient
 from werkzeug.security import generate_password_hash
 
 from cds_service.administration import administration_page
-from cds_service.config import AdministrationConfig, parse_config
+from cds_service.config import parse_config
 from cds_service.engines import create_engine
 from cds_service.logs import StudyRef
 from cds_service.store import DeliveryState, Store, WrittenReport, migrate
+from cds_service.web_config import AdministrationConfig
 from dicom_listener.instance import StoredInstance
 from model.domain import Patient, PatientKey, Rejection, RejectionReason, Study, derived_uid
 from model.errors import ConfigError

@@ -13,7 +13,7 @@ from joserfc.jws import JWSRegistry
 from pydantic import ValidationError
 
 from cds_service.auth import Authenticator, Unauthenticated
-from cds_service.config import IssuerConfig, WebConfig
+from cds_service.web_config import IssuerConfig, WebConfig
 from model.errors import ConfigError
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings: defaults, refusals, and a documentation that cannot fall behind."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,45 @@ def test_relative_paths_start_at_the_file(tmp_path: Path) -> None:
     assert config.model.bundle == tmp_path / "a.hccbundle"
     assert config.web.issuers[0].jwks_path == tmp_path / "keys.json"
     assert config.store_url == f"sqlite:///{tmp_path}/data/hcc-cds.sqlite"
+
+
+def test_no_path_of_any_section_is_left_out(tmp_path: Path) -> None:
+    pem = {name: f"{name}.pem" for name in ("certificate", "private_key", "ca_path", "token_path")}
+    document = {
+        "listen": {"tls": {"certificate": "c.pem", "private_key": "k.pem", "client_ca": "ca.pem"}},
+        "complete": {"pacs": {"host": "pacs", "ae_title": "PACS", **pem}},
+        "deliver": {
+            "destinations": [{"name": "pacs", "host": "pacs", "ae_title": "PACS", **pem}],
+            "fhir_servers": [
+                {
+                    "name": "ehr",
+                    "base_url": "https://ehr.example/r4",
+                    "client_id": "us",
+                    "private_key": "jwk.json",
+                    "ca_path": "ca.pem",
+                }
+            ],
+        },
+        "model": {"bundle": "a.hccbundle", "trusted_keys": ["key.pem"]},
+        "web": {"issuers": [{"iss": "x", "jwks_path": "keys.json"}], "jwks_ca": "ca.pem"},
+        "fetch": {"ca": "ca.pem"},
+    }
+
+    paths = list(_paths(parse_config(document, relative_to=tmp_path)))
+
+    assert len(paths) == 19
+    assert all(each.parent == tmp_path for each in paths)
+
+
+def _paths(value: object) -> Iterator[Path]:
+    if isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _paths(getattr(value, name))
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from _paths(each)
+    elif isinstance(value, Path):
+        yield value
 
 
 @pytest.mark.parametrize(

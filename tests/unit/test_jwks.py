@@ -19,9 +19,9 @@ from cryptography.x509.oid import NameOID
 from joserfc.jwk import ECKey, KeySet, OctKey, RSAKey
 
 from cds_service.auth import Authenticator, Unauthenticated
-from cds_service.config import IssuerConfig, WebConfig
 from cds_service.jwks import FetchedKeys, Freshness
 from cds_service.outbound import Fetching, fetch, may_call
+from cds_service.web_config import IssuerConfig, WebConfig
 from model.errors import ConfigError, PeerRefused, PeerUnavailable
 
 OLD = ECKey.generate_key("P-384", {"kid": "old"}, private=True)

@@ -9,10 +9,10 @@ from markupsafe import escape
 from werkzeug.security import generate_password_hash
 
 from cds_service.administration import administration_page
-from cds_service.config import AdministrationConfig
 from cds_service.logs import StudyRef
 from cds_service.override_reasons import CODE_SYSTEM, OverrideReason, override_reasons, words_of
 from cds_service.texts import ENGLISH
+from cds_service.web_config import AdministrationConfig
 from fhir_gateway import synthetic
 from model.eligibility.criterion import Severity
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from pydicom.uid import CTImageStorage, EncapsulatedPDFStorage
 from werkzeug.test import TestResponse
 
-from cds_service.config import StowConfig, StowSenderConfig, parse_config
+from cds_service.config import parse_config
+from cds_service.listen_config import StowConfig, StowSenderConfig
 from cds_service.stow import create_stow_app
 from dicom_listener.status import StorageStatus
 from model.domain import derived_uid
