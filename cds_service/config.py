@@ -94,6 +94,10 @@ class ReportConfig(Section):
 
     preliminary: bool = Field(True, description="Preliminary Flag (0040,A496) of our reports.")
     device_name: str = Field("HCC-CDS", description="Device Observer Name (121013, DCM).")
+    pdf: bool = Field(
+        False,
+        description="The tumour board's one page, as Encapsulated PDF, beside the structured reports.",
+    )
 
 
 class ModelConfig(Section):

@@ -27,6 +27,7 @@ def conformance_page(config: Config) -> str:
             speaks_tls=listen.tls.certificate is not None,
             quiet_s=config.assess.quiet_s,
             retrieve=pacs.retrieve if pacs is not None else "",
+            writes_page=config.report.pdf,
             attempts=config.deliver.attempts,
             commitment_attempts=config.deliver.commitment_attempts,
         )

@@ -84,6 +84,8 @@ class ReportTask:
     preliminary: bool
     device_name: str
     predecessor: Assessment | None
+    page: bool = False
+    """Whether the tumour board's page is written too."""
 
 
 def select_images(task: StudyTask) -> tuple[str, ...]:
@@ -129,6 +131,7 @@ def report_assessment(task: ReportTask) -> tuple[WrittenReport, ...]:
         _load_masks(archive, task.assessment) if needs_segmentation(task.assessment) else [],
         document=ReportSettings(preliminary=task.preliminary, device_name=task.device_name),
         predecessor=task.predecessor,
+        page=task.page,
     )
     return tuple(
         WrittenReport(

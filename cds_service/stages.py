@@ -145,6 +145,7 @@ class Stages:
             preliminary=self._config.report.preliminary,
             device_name=self._config.report.device_name,
             predecessor=self._predecessor(opened),
+            page=self._config.report.pdf,
         )
         try:
             reports: tuple[WrittenReport, ...] = self._in_pool(report_assessment, task)

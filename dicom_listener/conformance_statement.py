@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pydicom.uid import UID, Comprehensive3DSRStorage, SegmentationStorage
+from pydicom.uid import UID, Comprehensive3DSRStorage, EncapsulatedPDFStorage, SegmentationStorage
 from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
 
 from dicom_listener.access import Rejection
@@ -47,6 +47,7 @@ class StatementSettings:
     quiet_s: float
     retrieve: str
     """`c-move`, `c-get`, `wado-rs` or '' where no PACS is asked."""
+    writes_page: bool
     attempts: int
     commitment_attempts: int
 
@@ -190,6 +191,13 @@ def _requestor(settings: StatementSettings) -> Iterator[str]:
                 _EXPLICIT,
             ),
             ("Send reports", _name(SegmentationStorage), str(SegmentationStorage), "SCU", _EXPLICIT),
+            (
+                "Send reports, where a page is asked for",
+                _name(EncapsulatedPDFStorage),
+                str(EncapsulatedPDFStorage),
+                "SCU",
+                _EXPLICIT,
+            ),
             ("Ask for commitment", _name(PUSH_MODEL), str(PUSH_MODEL), "SCU", _DEFAULT),
             ("Tell of commitment", _name(PUSH_MODEL), str(PUSH_MODEL), "SCP", _DEFAULT),
             ("Compare with the PACS", _name(FIND), str(FIND), "SCU", _DEFAULT),
@@ -209,7 +217,12 @@ def _requestor(settings: StatementSettings) -> Iterator[str]:
         f"a Success or Warning status; otherwise it is sent again up to {settings.attempts} times, with waits "
         "that double, and is then put aside for the administrator. Statuses 0xA7xx, 0x0110 and 0x0213, and a "
         "peer that is away, lead to another attempt; every other failure puts the report aside at once. "
-        f"Commitment is asked for, where configured, up to {settings.commitment_attempts} times."
+        f"Commitment is asked for, where configured, up to {settings.commitment_attempts} times. "
+        + (
+            "This installation sends the tumour board's page."
+            if settings.writes_page
+            else "This installation sends no Encapsulated PDF."
+        )
     )
     yield (
         f"A study is compared with the PACS when nothing arrived for {settings.quiet_s:g} s. "
@@ -261,7 +274,8 @@ def _annexes() -> Iterator[str]:
     yield (
         "**Created objects.** Comprehensive 3D SR (TID 1500) twice for each revision: an Imaging Measurement Report "
         "with planar (TID 1410) and an Oncology Measurement Report with volumetric (TID 1411) groups; Segmentation "
-        "where the outlines came as RTSTRUCT. Patient and study "
+        "where the outlines came as RTSTRUCT; where it is asked for, Encapsulated PDF with one page in the "
+        "words of the first report, on which the patient's name stands. Patient and study "
         "attributes are those of the images. SOP Instance UIDs derive from study, revision and model, under the "
         "root 2.25; a retry sends the same object. Private coding scheme 99HCCCDS, whose codes stand in the reports."
     )

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,24 @@ def read_volume(series: ImageSeries, part: tuple[slice, ...] | None = None) -> V
         for _ in threads.map(write, *zip(*_by_instance(series.planes), strict=True)):
             pass  # in the order of the planes: the first that cannot be read is told
     return Volume(voxels=voxels, geometry=series.geometry, modality=series.modality, part=part)
+
+
+def read_slice(path: Path, frame_number: int | None, modality: Modality) -> NDArray[np.float32]:
+    """Return the values of one image or frame, of shape (rows, columns), as `read_volume` has them.
+
+    Raises
+    ------
+    RejectedStudy
+        As `read_volume`.
+    """
+    with untrusted(RejectionReason.PIXELS, "the pixel data of an image"):
+        dataset = dcmread(path, specific_tags=[*_PIXEL_KEYWORDS, *FRAME_KEYWORDS])
+        place = (frame_number or 1) - 1
+        header = dataset if frame_number is None else list(frames(dataset))[place]
+        stored = read_frame(dataset, place)
+        values = np.empty(stored.shape, dtype=np.float32)
+        _write_plane(values, stored, header, modality)
+    return values
 
 
 def _by_instance(planes: Sequence[Plane]) -> Iterator[tuple[int, Sequence[Plane]]]:

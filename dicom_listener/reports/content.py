@@ -40,7 +40,7 @@ from model.domain import (
     Score,
 )
 
-_NOT_FOR_DIAGNOSIS = "Investigational. Not for diagnosis or treatment selection."
+NOT_FOR_DIAGNOSIS = "Investigational. Not for diagnosis or treatment selection."
 
 Group = PlanarROIMeasurementsAndQualitativeEvaluations | VolumetricROIMeasurementsAndQualitativeEvaluations
 
@@ -126,28 +126,14 @@ def _image_library(series: MeasuredSeries, images: Sequence[ImageReference]) -> 
 
 def _statements(assessment: Assessment) -> ContainerContentItem:
     """Return the report's Qualitative Evaluations: how far the result may be trusted, in codes and words."""
-    outcome = assessment.score
-    evaluations = [
-        ("MODEL-STATUS", "Status of the model", codes.model_status(assessment.model.status)),
-        ("SCORE-STATE", "State of the score", codes.score_state(outcome)),
-        ("APPLICABILITY", "Applicability of the model to this study", codes.applicability(outcome)),
-    ]
-    if isinstance(outcome, Score):
-        evaluations.append(
-            ("CONFORMAL-SET", "Conformal prediction set", codes.conformal_set(outcome.conformal_set))
-        )
     container = ContainerContentItem(
         name=CodedConcept(value="C0034375", scheme_designator="UMLS", meaning="Qualitative Evaluations"),
         relationship_type=RelationshipTypeValues.CONTAINS,
     )
     container.ContentSequence = ContentSequence(
         [
-            CodeContentItem(
-                name=codes.private(value, meaning),
-                value=answer,
-                relationship_type=RelationshipTypeValues.CONTAINS,
-            )
-            for value, meaning, answer in evaluations
+            CodeContentItem(name=name, value=answer, relationship_type=RelationshipTypeValues.CONTAINS)
+            for name, answer in evaluations(assessment)
         ]
         + [
             TextContentItem(
@@ -159,20 +145,49 @@ def _statements(assessment: Assessment) -> ContainerContentItem:
     return container
 
 
-def _comments(assessment: Assessment) -> list[str]:
-    demonstration = assessment.model.status is ModelStatus.DEMONSTRATION
+def evaluations(assessment: Assessment) -> list[tuple[CodedConcept, CodedConcept]]:
+    """Return what is said in codes of model and score: the question and the answer of each."""
     outcome = assessment.score
+    said = [
+        ("MODEL-STATUS", "Status of the model", codes.model_status(assessment.model.status)),
+        ("SCORE-STATE", "State of the score", codes.score_state(outcome)),
+        ("APPLICABILITY", "Applicability of the model to this study", codes.applicability(outcome)),
+    ]
+    if isinstance(outcome, Score):
+        said.append(("CONFORMAL-SET", "Conformal prediction set", codes.conformal_set(outcome.conformal_set)))
+    return [(codes.private(value, meaning), answer) for value, meaning, answer in said]
+
+
+def _comments(assessment: Assessment) -> list[str]:
     return [
-        f"{wording.NO_CLINICAL_MEANING}. {wording.BADGE}" if demonstration else wording.BADGE,
-        _NOT_FOR_DIAGNOSIS,
-        score_sentence(assessment),
-        *([wording.acquisition_words(outcome)] if isinstance(outcome, Score) else []),
-        _lesions_sentence(assessment),
-        *(f"Image quality: {note}" for note in assessment.notes),
+        badge(assessment),
+        NOT_FOR_DIAGNOSIS,
+        *score_comments(assessment),
+        lesions_sentence(assessment),
+        *quality_comments(assessment),
     ]
 
 
-def _lesions_sentence(assessment: Assessment) -> str:
+def badge(assessment: Assessment) -> str:
+    """Return what stands above everything that is said of the score."""
+    if assessment.model.status is ModelStatus.DEMONSTRATION:
+        return f"{wording.NO_CLINICAL_MEANING}. {wording.BADGE}"
+    return wording.BADGE
+
+
+def score_comments(assessment: Assessment) -> list[str]:
+    """Return the score, or why there is none, and of a score what its acquisition was compared with."""
+    outcome = assessment.score
+    checked = [wording.acquisition_words(outcome)] if isinstance(outcome, Score) else []
+    return [score_sentence(assessment), *checked]
+
+
+def quality_comments(assessment: Assessment) -> list[str]:
+    """Return the warnings of the quality gates."""
+    return [f"Image quality: {note}" for note in assessment.notes]
+
+
+def lesions_sentence(assessment: Assessment) -> str:
     """Return what became of the outlines, and which lesion, if any, is scored."""
     measured, left_out = len(assessment.lesions), assessment.left_out
     outlined = measured + left_out

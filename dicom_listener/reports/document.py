@@ -55,12 +55,14 @@ class ReportKind(StrEnum):
     FINDINGS = "SR-A"
     RADIOMICS = "SR-B"
     SEGMENTATION = "SEG"
+    PAGE = "PDF"
 
 
 _SERIES = {
     ReportKind.FINDINGS: (9101, "HCC-CDS lesion findings"),
     ReportKind.RADIOMICS: (9102, "HCC-CDS radiomics"),
     ReportKind.SEGMENTATION: (9103, "HCC-CDS measured lesions"),
+    ReportKind.PAGE: (9104, "HCC-CDS page for the tumour board"),
 }
 """Series Number, far above a scanner's, and Series Description."""
 
@@ -128,7 +130,9 @@ def structured_report(
         is_complete=True,
         is_final=not document.preliminary,
         is_verified=False,
-        previous_versions=_previous_versions(kind, assessment, predecessor),
+        previous_versions=previous_versions(
+            kind, assessment, predecessor, sop_class_uid=Comprehensive3DSRStorage
+        ),
         series_description=series_description(kind, assessment.model.status),
         manufacturer_model_name=document.manufacturer_model_name,
         device_serial_number=document.device_serial_number,
@@ -140,9 +144,16 @@ def structured_report(
     return report
 
 
-def _previous_versions(
-    kind: ReportKind, assessment: Assessment, predecessor: Assessment | None
+def previous_versions(
+    kind: ReportKind, assessment: Assessment, predecessor: Assessment | None, *, sop_class_uid: UID
 ) -> list[Dataset] | None:
+    """Return the bare header of the object of the predecessor that this one replaces.
+
+    Raises
+    ------
+    ValueError
+        `predecessor` is not the one that `assessment` names.
+    """
     if predecessor is None:
         return None
     if (
@@ -152,7 +163,7 @@ def _previous_versions(
         raise ValueError("the predecessor is not the one that the assessment names")
     return [
         reference(
-            sop_class_uid=Comprehensive3DSRStorage,
+            sop_class_uid=sop_class_uid,
             sop_instance_uid=sop_instance_uid(kind, predecessor),
             series_instance_uid=series_instance_uid(kind, predecessor),
             study_instance_uid=predecessor.study.study_instance_uid,

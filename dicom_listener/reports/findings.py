@@ -103,7 +103,7 @@ def _group(
         ),
         referenced_region=ImageRegion(
             graphic_type="POLYLINE",
-            graphic_data=_region(planar),
+            graphic_data=region(planar),
             source_image=_source_image(planar.image),
         ),
         finding_type=codes.finding(),
@@ -135,7 +135,7 @@ def _attach(
     item.ContentSequence = ContentSequence([coordinates])
 
 
-def _region(planar: PlanarMeasurement) -> NDArray[np.float64]:
+def region(planar: PlanarMeasurement) -> NDArray[np.float64]:
     """Return the closed outline of the lesion on its key slice, (column, row) by row.
 
     Where it was not kept, the quadrilateral through the ends of both axes.

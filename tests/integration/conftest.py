@@ -92,12 +92,13 @@ class Orthanc:
             each for each in self.get("/series?expand") if each["MainDicomTags"].get("Modality") == modality
         ]
 
+    def content(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=30) as answer:
+            return answer.read()
+
     def file(self, instance: str, folder: Path) -> Path:
         path = folder / f"{instance}.dcm"
-        with urllib.request.urlopen(
-            f"http://127.0.0.1:{self.http_port}/instances/{instance}/file", timeout=30
-        ) as answer:
-            path.write_bytes(answer.read())
+        path.write_bytes(self.content(f"/instances/{instance}/file"))
         return path
 
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from pydicom import DataElement, config, dcmread
 from pydicom.uid import generate_uid
+from pypdf import PdfReader
 
 from cds_service.demo.ehr import DemoPatient, order_request
 from dicom_listener.synthetic import write_segmentation
@@ -60,7 +62,7 @@ def card_text(port: int, patient_id: str) -> str:
 
 
 def reports_in(orthanc, folder: Path) -> dict[int, list[Path]]:
-    """Our objects in the PACS by Series Number: 9101 SR-A, 9102 SR-B, 9103 SEG."""
+    """Our objects in the PACS by Series Number: 9101 SR-A, 9102 SR-B, 9103 SEG, 9104 page."""
     found: dict[int, list[Path]] = {}
     for series in orthanc.get("/series?expand"):
         number = int(series["MainDicomTags"].get("SeriesNumber", 0))
@@ -256,6 +258,36 @@ def test_a_late_instance_makes_a_revision_that_names_its_predecessor(
     (predecessor,) = second.PredecessorDocumentsSequence
     named = predecessor.ReferencedSeriesSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID
     assert named == first.SOPInstanceUID
+
+
+@pytest.mark.peer("dcmtk")
+@pytest.mark.peer("orthanc")
+def test_the_page_for_the_tumour_board_comes_back_from_the_pacs_as_it_was_written(
+    installation: Callable, orthanc, peer, dcmtk_environment, phantom_study: Callable, tmp_path: Path
+) -> None:
+    site = installation("[report]\npdf = true", pacs=orthanc)
+    site.start("serve")
+    folder = tmp_path / "study"
+    phantom_study(folder, SMALL, patient_id="ZZ-778899", patient_name="ZZUNMISTAKABLE^PERSON")
+
+    send(peer, dcmtk_environment, site.dicom_port, folder)
+    site.wait_for("study_assessed")
+    site.wait_for("report_delivered", count=3)
+    (kept,) = (each for each in site.shared().store.outbox.reports(SMALL, 1) if each.kind == "PDF")
+    (page,) = reports_in(orthanc, tmp_path)[9104]
+    written = dcmread(kept.path)
+    pdf = written.EncapsulatedDocument[: written.EncapsulatedDocumentLength]
+
+    assert dcmread(page).EncapsulatedDocument == written.EncapsulatedDocument
+    assert orthanc.content(f"/instances/{page.stem}/pdf").rstrip(b"\0") == pdf
+    assert errors_of_dciodvfy(peer, page) == []
+    (only,) = PdfReader(BytesIO(pdf), strict=True).pages
+    text = only.extract_text()
+    assert "ZZUNMISTAKABLE, PERSON" in text
+    assert "Lesion 2" in text
+    log = (site.folder / "log").read_text()
+    names = [str(each.relative_to(site.folder)) for each in site.folder.rglob("*")]
+    assert not [each for each in [log, *names] if "778899" in each or "ZZUNMISTAKABLE" in each]
 
 
 @pytest.mark.peer("dcmtk")

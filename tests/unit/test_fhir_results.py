@@ -175,6 +175,24 @@ def test_a_result_is_a_file_beside_the_reports_and_a_repeat_writes_the_same(arch
     assert documents == [f"urn:oid:{derived_uid(kind, '1')}" for kind in ("SR-A", "SR-B")]
 
 
+def test_the_page_for_the_tumour_board_is_a_document_of_the_record(archive: Archive) -> None:
+    written = write_fhir_result(
+        archive, assessment(), [report("SR-A"), report("PDF")], predecessor=None, preliminary=True
+    )
+
+    assert written is not None
+    parts = ResultDocument.from_json(written.path.read_bytes()).parts
+    (page,) = (
+        each.resource
+        for each in parts
+        if each.resource.get("masterIdentifier", {}).get("value") == f"urn:oid:{derived_uid('PDF', '1')}"
+    )
+    # What is fetched by that name is the DICOM object; the PDF is in it.
+    assert page["content"][0]["attachment"]["contentType"] == "application/dicom"
+    assert page["description"] == "Report (PDF in DICOM)"
+    assert page["docStatus"] == "preliminary"
+
+
 def test_a_document_names_the_one_of_its_kind_that_it_replaces(archive: Archive) -> None:
     written = write_fhir_result(
         archive,

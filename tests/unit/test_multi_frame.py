@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Enhanced and Legacy Converted multi-frame images are read frame by frame, as their slices would be."""
 
+import io
 import warnings
 from copy import deepcopy
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import highdicom as hd
@@ -18,10 +20,12 @@ from pydicom.uid import (
     RLELossless,
     RTStructureSetStorage,
 )
+from pypdf import PdfReader
 
 from dicom_listener.archive import Archive
 from dicom_listener.measurement import measure_study
 from dicom_listener.reports import ReportKind, ReportSettings, write_reports
+from dicom_listener.reports.picture import key_slice
 from dicom_listener.selection import select
 from dicom_listener.series import instance_at
 from dicom_listener.volume import read_volume
@@ -225,6 +229,49 @@ def test_reports_refer_to_frames(study, limits, tmp_path):
             == group.PlanePositionSequence[0].ImagePositionPatient
         )
     assert len(segmentation.ReferencedSeriesSequence[0].ReferencedInstanceSequence) == 1
+
+
+def test_the_page_shows_the_frame_on_which_the_lesion_is_largest(study, limits, tmp_path):
+    study.add_segmentation()
+    converted(study)
+    measured = measured_of(study, limits)
+    archive = Archive(tmp_path / "archive")
+    archive.prepare()
+
+    def written(revision, predecessor, *, page):
+        assessment = replace(
+            assessment_of(measured),
+            revision=revision,
+            predecessor_revision=None if predecessor is None else predecessor.revision,
+        )
+        paths = write_reports(
+            archive,
+            assessment,
+            study.instances,
+            [],
+            document=ReportSettings(),
+            predecessor=predecessor,
+            page=page,
+        )
+        return assessment, paths
+
+    first, without = written(1, None, page=False)
+    second, paths = written(2, first, page=True)
+    _, later = written(3, second, page=True)
+
+    assert set(paths) == {*without, ReportKind.PAGE}
+    page = dcmread(paths[ReportKind.PAGE])
+    key = measured.lesions[0].planar.image.frame_number
+    series = select(study.instances, limits).series
+    place = [plane.frame_number for plane in series.planes].index(key)
+    shown = key_slice(read_volume(series).voxels[place], Modality.CT)
+    (image,) = PdfReader(io.BytesIO(page.EncapsulatedDocument)).pages[0].images
+    np.testing.assert_array_equal(np.asarray(image.image.convert("L")), shown.grey)
+    # The first revision had no page that this one could replace.
+    assert "PredecessorDocumentsSequence" not in page
+    (earlier,) = dcmread(later[ReportKind.PAGE]).PredecessorDocumentsSequence
+    (of_pages,) = earlier.ReferencedSeriesSequence
+    assert of_pages.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == page.SOPInstanceUID
 
 
 def test_the_segmentation_that_we_wrote_is_no_outline_when_it_comes_back(study, limits, tmp_path):

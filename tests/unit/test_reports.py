@@ -26,6 +26,8 @@ from dicom_listener.reports import (
     sop_instance_uid,
 )
 from dicom_listener.reports.conformance import template_problems
+from dicom_listener.reports.encapsulated import encapsulated_page
+from dicom_listener.reports.picture import key_slice
 from model.domain import (
     AcquisitionChecks,
     Code,
@@ -100,6 +102,11 @@ def test_the_same_assessment_becomes_the_same_bytes(example, kind):
                 return radiomics_report(assessment, example.sources(), segmentation, document=SETTINGS)
             case ReportKind.SEGMENTATION:
                 return segmentation
+            case ReportKind.PAGE:
+                picture = key_slice(np.zeros(example.SHAPE[1:], dtype=np.float32), Modality.CT)
+                return encapsulated_page(
+                    assessment, example.sources(), segmentation, picture=picture, document=SETTINGS
+                )
 
     assert as_bytes(made()) == as_bytes(made())
 
@@ -130,7 +137,7 @@ def test_object_uids_follow_study_revision_and_model(example):
         for assessment in (first, example.assessment(revision=2), other_model)
     }
 
-    assert len(uids) == 9
+    assert len(uids) == 12
     assert sop_instance_uid(ReportKind.FINDINGS, first) == derived_uid(
         "SR-A", example.uid("study"), "1", "b" * 64
     )
