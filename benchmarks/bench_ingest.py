@@ -36,7 +36,7 @@ _SLICES = 300
 _REPEATS_FOR_MEMORY = 10
 _START_TIMEOUT_S = 120.0
 _RESTING_S = 1.0
-_RESTING_SHARE = 0.05
+_RESTING_SHARE = 0.15
 """Of a processor: what a receiver that has come to rest uses less of."""
 _AS_INSTALLED = {name: value for name, value in os.environ.items() if name != "TCP_NODELAY"}
 _NO_DELAY = {**_AS_INSTALLED, "TCP_NODELAY": "1"}
@@ -184,9 +184,14 @@ def _running(name: str, folder: Path, environment: dict[str, str]) -> Iterator[R
     try:
         deadline = time.monotonic() + _START_TIMEOUT_S
         # Our other processes start longer than the listener, and would take its processor meanwhile.
-        while not (_answers(port) and _rests(process.pid)):
+        while not (
+            _answers(port)
+            and (name != "ours" or '"working"' in (folder / "log").read_text())
+            and _rests(process.pid)
+        ):
             if time.monotonic() > deadline or process.poll() is not None:
                 raise SystemExit(f"{name} did not start: {(folder / 'log').read_text()[-500:]}")
+            time.sleep(0.1)
         yield Receiver(port=port, ae_title=ae_title, process=process)
     finally:
         process.terminate()
@@ -212,7 +217,7 @@ def _ours(folder: Path, port: int) -> tuple[list[str], str]:
     settings = folder / "site.toml"
     settings.write_text(
         f'[site]\ndata_dir = "store"\n[listen]\nport = {port}\n[web]\nport = {_free_port()}\n'
-        "[assess]\nquiet_s = 3600.0\n"
+        "[assess]\nquiet_s = 3600.0\nrehearse = false\n"
     )
     return [sys.executable, "-m", "cds_service", "--config", str(settings), "serve"], "HCC_CDS"
 

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from pynetdicom import AE, evt
@@ -65,6 +66,27 @@ def open_association(ae: Any, peer: Peer, *, evt_handlers: Any = (), **options: 
     )
 
 
+class Failure(StrEnum):
+    """Why an association was not established."""
+
+    CANNOT_CONNECT = "cannot connect"
+    NO_ANSWER = "no answer to the request for an association"
+    REJECTED = "association rejected"
+
+
+def failure_of(assoc: Any) -> Failure:
+    """Return why `assoc` was not established."""
+    if assoc.is_rejected:
+        return Failure.REJECTED
+    has_connected = isinstance(assoc._reactor_checkpoint, Checkpoint)  # noqa: SLF001
+    return Failure.NO_ANSWER if has_connected else Failure.CANNOT_CONNECT
+
+
+def rejection_reason(assoc: Any) -> str:
+    """Return the Reason/Diag. with which the peer rejected `assoc` (PS3.8 9.3.4), in words."""
+    return str(assoc.acceptor.primitive.reason_str)
+
+
 @contextmanager
 def associated(ae: Any, peer: Peer, **options: Any) -> Iterator[Any]:
     """Hold an association with `peer` while the body runs; it is released, or aborted when the body fails.
@@ -80,7 +102,9 @@ def associated(ae: Any, peer: Peer, **options: Any) -> Iterator[Any]:
     if assoc.rejected_contexts and not assoc.accepted_contexts:
         raise PeerRefused("SOP class not accepted")
     if not assoc.is_established:
-        raise PeerUnavailable("association rejected" if assoc.is_rejected else "cannot connect")
+        failure = failure_of(assoc)
+        reason = f": {rejection_reason(assoc)}" if failure is Failure.REJECTED else ""
+        raise PeerUnavailable(f"{failure.value}{reason}")
     try:
         yield assoc
     except BaseException:

@@ -17,7 +17,14 @@ from pynetdicom import build_role, evt
 from pynetdicom.status import code_to_category
 
 from dicom_listener.attributes import text, uid
-from dicom_listener.calling import Peer, calling_entity, open_association
+from dicom_listener.calling import (
+    Failure,
+    Peer,
+    calling_entity,
+    failure_of,
+    open_association,
+    rejection_reason,
+)
 from dicom_listener.intake import Intake, Taken
 from dicom_listener.pacs import (
     INSTANCE_KEYS,
@@ -227,11 +234,7 @@ class DimsePacs:
         if not assoc.is_established:
             if assoc.rejected_contexts and not assoc.accepted_contexts:
                 raise PeerRefused("the PACS does not accept Study Root Query/Retrieve")
-            raise PeerUnavailable(
-                "the PACS rejects the association; does it know our AE title?"
-                if assoc.is_rejected
-                else "the PACS cannot be reached"
-            )
+            raise PeerUnavailable(_failure(assoc))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # pydicom's warnings quote values
@@ -244,6 +247,17 @@ class DimsePacs:
             assoc.abort()
             raise
         assoc.release()
+
+
+def _failure(assoc: Any) -> str:
+    """Return why the PACS could not be asked, for whoever can mend it."""
+    match failure_of(assoc):
+        case Failure.REJECTED:
+            return f"the PACS rejects the association ({rejection_reason(assoc)}); does it know our AE title?"
+        case Failure.NO_ANSWER:
+            return "the PACS does not answer the request for an association"
+        case Failure.CANNOT_CONNECT:
+            return "the PACS cannot be reached"
 
 
 def _agrees(answer: Dataset, asked: dict[str, str]) -> bool:

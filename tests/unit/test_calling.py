@@ -257,3 +257,42 @@ def test_a_send_ends_when_the_thread_of_the_association_has_ended(real_peer: Any
 
     assert not sending.is_alive(), "it waits for a pause of a thread that is no more"
     assert "Status" not in answers[0]
+
+
+def rejects(connection: socket.socket) -> None:
+    """Answer by A-ASSOCIATE-RJ: permanent, by the service user, called AE title not recognised."""
+    connection.sendall(struct.pack(">BBLBBBB", 3, 0, 4, 0, 1, 1, 7))
+
+
+@pytest.mark.parametrize(
+    ("misbehave", "reason"),
+    [
+        (rejects, "association rejected: Called AE title not recognised"),
+        (rests, "no answer to the request for an association"),
+        (closes, "no answer to the request for an association"),
+        (None, "cannot connect"),
+    ],
+)
+def test_why_there_is_no_association_is_told(misbehave: Misbehaviour | None, reason: str) -> None:
+    ae = calling_entity("HCC_CDS", 1.0)
+    ae.add_requested_context(SecondaryCaptureImageStorage, ExplicitVRLittleEndian)
+    listening = socket.create_server(("127.0.0.1", 0))
+    peer = Peer(host="127.0.0.1", port=listening.getsockname()[1], ae_title="PACS")
+    taken: list[socket.socket] = []
+
+    def answer(misbehave: Misbehaviour) -> None:
+        taken.append(listening.accept()[0])
+        taken[0].recv(65_536)
+        misbehave(taken[0])
+
+    if misbehave is None:
+        listening.close()
+    else:
+        threading.Thread(target=answer, args=(misbehave,), daemon=True).start()
+
+    with pytest.raises(PeerUnavailable) as caught, associated(ae, peer):
+        pass
+
+    for each in (*taken, listening):
+        each.close()
+    assert str(caught.value) == reason
