@@ -60,7 +60,7 @@ def pacs_of(intake: Intake, free_port: Callable[[], int]) -> Callable[..., Any]:
         else:
             orthanc.knows("HCC_CDS", free_port())
             settings = {"host": "127.0.0.1", "port": orthanc.dicom_port, "ae_title": "PACS", **settings}
-        config = PacsConfig(retrieve=retrieve, network_timeout_s=5, **settings)
+        config = PacsConfig(retrieve=retrieve, network_timeout_s=20, **settings)
         return build_pacs(config, intake, calling_ae_title="HCC_CDS")
 
     return connect
