@@ -8,7 +8,16 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from cds_service.sections import AETitle, Port, Seconds, Section, SettingsPath
+from cds_service.sections import (
+    AETitle,
+    CaPath,
+    CertificatePath,
+    Port,
+    PrivateKeyPath,
+    Seconds,
+    Section,
+    TokenPath,
+)
 
 
 class PacsConfig(Section):
@@ -23,16 +32,10 @@ class PacsConfig(Section):
     port: Port = Field(104, description="Its TCP port.")
     ae_title: AETitle | None = Field(None, description="Its AE title.")
     url: str = Field("", description="Of its DICOMweb service, without `/studies`.")
-    token_path: SettingsPath | None = Field(
-        None, description="File with the bearer token for DICOMweb, read at each use."
-    )
-    ca_path: SettingsPath | None = Field(
-        None,
-        description="Certificates (PEM) of those who vouch for it; with them, DIMSE goes over TLS. Empty: "
-        "DIMSE without TLS, and for https the authorities that Python's certifi lists.",
-    )
-    certificate: SettingsPath | None = Field(None, description="Our certificate (PEM), if it asks for one.")
-    private_key: SettingsPath | None = Field(None, description="Its private key (PEM).")
+    token_path: TokenPath = None
+    ca_path: CaPath = None
+    certificate: CertificatePath = None
+    private_key: PrivateKeyPath = None
     network_timeout_s: Seconds = Field(30.0, description="Time that it has for each answer.")
     question_s: Seconds = Field(60.0, description="Time that it has for all answers to one question.")
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from cds_service.back_off import back_off
 from cds_service.build import Shared
 from cds_service.complete_config import CompleteConfig
 from cds_service.encoding import encode
@@ -23,7 +24,6 @@ from dicom_listener.measurement import read_study
 from dicom_listener.selection import ImageLimits
 from model.errors import PeerRefused, PeerUnavailable
 
-_MOST_DOUBLINGS = 16
 _LEASE_MARGIN = timedelta(minutes=5)
 """Beyond the time of a fetch, for the questions before and after it."""
 _MOST_PRIORS_LOOKED_AT = 10
@@ -247,12 +247,12 @@ class Completing:
         return _answer(wait_s=wait_s, due=due.astimezone(UTC).isoformat())
 
     def _delay(self, attempts: int) -> timedelta:
-        """Return an exponential back-off with jitter: not all that wait for a PACS ask it at once."""
-        longest = min(
-            self._settings.maximum_delay_s,
-            self._settings.first_delay_s * 2.0 ** min(attempts, _MOST_DOUBLINGS),
+        return back_off(
+            attempts,
+            first_s=self._settings.first_delay_s,
+            maximum_s=self._settings.maximum_delay_s,
+            chance=random.random(),  # noqa: S311 - spreads load, guards nothing
         )
-        return timedelta(seconds=longest * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, guards nothing
 
     # -- priors --------------------------------------------------------------------------------------
 

@@ -8,10 +8,18 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from cds_service.back_off import back_off
 from cds_service.fhir_config import FhirDestinationConfig
-from cds_service.sections import AETitle, Port, Seconds, Section, SettingsPath
-
-_MOST_DOUBLINGS = 16
+from cds_service.sections import (
+    AETitle,
+    CaPath,
+    CertificatePath,
+    Port,
+    PrivateKeyPath,
+    Seconds,
+    Section,
+    TokenPath,
+)
 
 
 class DestinationConfig(Section):
@@ -23,16 +31,10 @@ class DestinationConfig(Section):
     port: Port = Field(104, description="Its TCP port.")
     ae_title: AETitle | None = Field(None, description="Its AE title.")
     url: str = Field("", description="Of its DICOMweb service, without `/studies`, for STOW-RS.")
-    token_path: SettingsPath | None = Field(
-        None, description="File with the bearer token for DICOMweb, read at each use."
-    )
-    ca_path: SettingsPath | None = Field(
-        None,
-        description="Certificates (PEM) of those who vouch for it; with them, DIMSE goes over TLS. Empty: "
-        "DIMSE without TLS, and for https the authorities that Python's certifi lists.",
-    )
-    certificate: SettingsPath | None = Field(None, description="Our certificate (PEM), if it asks for one.")
-    private_key: SettingsPath | None = Field(None, description="Its private key (PEM).")
+    token_path: TokenPath = None
+    ca_path: CaPath = None
+    certificate: CertificatePath = None
+    private_key: PrivateKeyPath = None
     storage_commitment: bool = Field(
         False,
         description="Ask it to commit to what it accepted (PS3.4 Annex J, over DIMSE); it must know our "
@@ -102,5 +104,6 @@ class DeliverConfig(Section):
         chance
             In [0, 1): which part of the second half of the wait is waited.
         """
-        longest = min(self.maximum_delay_s, self.first_delay_s * 2.0 ** min(attempts - 1, _MOST_DOUBLINGS))
-        return timedelta(seconds=longest * (0.5 + 0.5 * chance))
+        return back_off(
+            attempts - 1, first_s=self.first_delay_s, maximum_s=self.maximum_delay_s, chance=chance
+        )

@@ -31,6 +31,22 @@ Seconds = Annotated[float, Field(gt=0)]
 SettingsPath = Annotated[Path, AfterValidator(_beside_the_settings)]
 """A file; relative to the folder of the settings that name it."""
 
+# Of a peer that is called over DIMSE or DICOMweb.
+TokenPath = Annotated[
+    SettingsPath | None, Field(description="File with the bearer token for DICOMweb, read at each use.")
+]
+CaPath = Annotated[
+    SettingsPath | None,
+    Field(
+        description="Certificates (PEM) of those who vouch for it; with them, DIMSE goes over TLS. Empty: "
+        "DIMSE without TLS, and for https the authorities that Python's certifi lists."
+    ),
+]
+CertificatePath = Annotated[
+    SettingsPath | None, Field(description="Our certificate (PEM), if it asks for one.")
+]
+PrivateKeyPath = Annotated[SettingsPath | None, Field(description="Its private key (PEM).")]
+
 
 class Section(BaseModel):
     """A table of the TOML file: frozen, and a key that it does not know is an error."""
