@@ -162,7 +162,7 @@ def extract_cohort(
                 kept.keep(case, rows)
             progress(1)
     rows = [row for case in cases for row in kept.rows(case) or ()]
-    table = [row for row in rows if row["outcome"] != _PERTURBED]
+    table = [row for row in rows if PERTURBATION not in row]
     _WRITERS[format_](table, out)
     if extraction.perturbations:
         _WRITERS[format_]([row for row in rows if PERTURBATION in row], perturbed_path(out))

@@ -34,12 +34,12 @@ def with_referenced(completed: Completed, record: CallersRecord, *, fhir_base: s
     read = _read((completed.resources.get(key) for key in _WITH_DRUGS), record, fhir_base=fhir_base)
     if not read.asked:
         return completed
-    lacking = dict.fromkeys((REFERENCED,), next(iter(read.reasons), ""))
+    lacking = {REFERENCED: next(iter(read.reasons), "")} if read.lacking else {}
     return replace(
         completed,
         resources={**completed.resources, REFERENCED: _bundle(read.resources)},
         fetched=(*completed.fetched, *([REFERENCED] if read.resources else [])),
-        lacking={**completed.lacking, **(lacking if read.lacking else {})},
+        lacking={**completed.lacking, **lacking},
         asked=True,
     )
 
