@@ -236,24 +236,32 @@ def rejection(revision: int) -> Rejection:
     )
 
 
-def test_of_workers_that_claim_at_once_one_gets_the_report_and_the_page_is_answered(
-    postgres_url: str, tmp_path: Path
-) -> None:
+def store_with_a_report(
+    postgres_url: str, folder: Path, *, kind: str, destination: str, now: datetime
+) -> tuple[Store, WrittenReport]:
+    """Return a store in which one report is due, and the report."""
     engine = create_engine(postgres_url, busy_timeout_s=5)
     migrate(engine)
-    store = Store(engine, tmp_path)
-    now = datetime.now(UTC)
-    later = now + timedelta(minutes=1)
+    store = Store(engine, folder)
     report = WrittenReport(
         study_instance_uid=STUDY,
         revision=1,
-        sop_instance_uid=derived_uid("sr"),
-        kind="SR-A",
-        path=tmp_path / "a.dcm",
-        sha256="aa",
+        sop_instance_uid=derived_uid("report"),
+        kind=kind,
+        path=folder / "report",
+        sha256="0",
     )
-    store.outbox.record_reports([report], ["pacs"], now=now)
+    store.outbox.record_reports([report], [destination], now=now)
     store.outbox.release(STUDY, 1, now=now)
+    return store, report
+
+
+def test_of_workers_that_claim_at_once_one_gets_the_report_and_the_page_is_answered(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    now = datetime.now(UTC)
+    later = now + timedelta(minutes=1)
+    store, report = store_with_a_report(postgres_url, tmp_path, kind="SR-A", destination="pacs", now=now)
 
     with ThreadPoolExecutor(8) as workers:
         claims = list(
@@ -302,20 +310,8 @@ def settle_delivered(
 def test_a_result_that_is_written_anew_while_it_is_sent_is_due_again_whoever_comes_first(
     postgres_url: str, tmp_path: Path
 ) -> None:
-    engine = create_engine(postgres_url, busy_timeout_s=5)
-    migrate(engine)
-    store = Store(engine, tmp_path)
     now = datetime.now(UTC)
-    report = WrittenReport(
-        study_instance_uid=STUDY,
-        revision=1,
-        sop_instance_uid=derived_uid("result"),
-        kind="FHIR",
-        path=tmp_path / "a.json",
-        sha256="0",
-    )
-    store.outbox.record_reports([report], ["ehr"], now=now)
-    store.outbox.release(STUDY, 1, now=now)
+    store, report = store_with_a_report(postgres_url, tmp_path, kind="FHIR", destination="ehr", now=now)
 
     left = []
     with ThreadPoolExecutor(1) as workers:

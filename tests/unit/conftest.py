@@ -14,7 +14,9 @@ from pydicom.dataset import Dataset
 
 from cds_service.config import ImageConfig
 from dicom_listener import synthetic
+from dicom_listener.access import Access
 from dicom_listener.instance import StoredInstance
+from dicom_listener.scp import ScpSettings
 from dicom_listener.selection import ImageLimits
 from dicom_listener.series import instance_at
 from model.domain import Geometry, Modality, Volume
@@ -126,3 +128,17 @@ def _edit():
 def new_study():
     """Makes a study in a folder, with nothing in it yet."""
     return WrittenStudy
+
+
+@pytest.fixture
+def scp_settings() -> ScpSettings:
+    """Return the settings of a listener that anybody on this machine may call, at a free port."""
+    return ScpSettings(
+        host="127.0.0.1",
+        port=0,
+        access=Access(ae_title="HCC_CDS", peers=()),
+        tls=None,
+        maximum_associations=8,
+        maximum_pdu_size_bytes=16_384,
+        network_timeout_s=10,
+    )

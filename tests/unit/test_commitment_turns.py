@@ -13,7 +13,6 @@ from pynetdicom import evt
 from structlog import get_logger
 from structlog.testing import capture_logs
 
-from dicom_listener.access import Access
 from dicom_listener.archive import Archive
 from dicom_listener.calling import Peer as Called
 from dicom_listener.calling import calling_entity, open_association
@@ -68,7 +67,7 @@ def told() -> list[str]:
 
 
 @pytest.fixture
-def port(tmp_path: Path, told: list[str]) -> Iterator[int]:
+def port(tmp_path: Path, told: list[str], scp_settings: ScpSettings) -> Iterator[int]:
     archive = Archive(tmp_path / "archive")
     limits = IntakeLimits(minimum_free_disk_mb=0, maximum_object_bytes=1_000_000, other_sop_classes=True)
 
@@ -83,15 +82,7 @@ def port(tmp_path: Path, told: list[str]) -> Iterator[int]:
     )
     log = get_logger()
     scp = StorageScp(
-        ScpSettings(
-            host="127.0.0.1",
-            port=0,
-            access=Access(ae_title="HCC_CDS", peers=()),
-            tls=None,
-            maximum_associations=8,
-            maximum_pdu_size_bytes=16_384,
-            network_timeout_s=10,
-        ),
+        scp_settings,
         archive,
         Intake(archive, limits, record=lambda _: Recorded.NEW, log=log),
         touched=lambda _: None,

@@ -19,7 +19,6 @@ from pynetdicom import AE
 from structlog import get_logger
 from structlog.testing import capture_logs
 
-from dicom_listener.access import Access
 from dicom_listener.archive import Archive
 from dicom_listener.commitment_handlers import CommitmentHandlers, CommitmentServices
 from dicom_listener.instance import Recorded
@@ -41,7 +40,7 @@ def touched() -> list[str]:
 
 @contextmanager
 def listening(
-    tmp_path: Path, touched: Callable[[str], None], log: Any = _SILENT
+    settings: ScpSettings, tmp_path: Path, touched: Callable[[str], None], log: Any = _SILENT
 ) -> Iterator[Callable[[], Any]]:
     """Give a function that opens an association with a listener."""
     archive = Archive(tmp_path / "archive")
@@ -50,15 +49,7 @@ def listening(
         asked=lambda _: True, result_for=_nothing, told=_nothing, answered=lambda _: True
     )
     scp = StorageScp(
-        ScpSettings(
-            host="127.0.0.1",
-            port=0,
-            access=Access(ae_title="HCC_CDS", peers=()),
-            tls=None,
-            maximum_associations=8,
-            maximum_pdu_size_bytes=16_384,
-            network_timeout_s=10,
-        ),
+        settings,
         archive,
         Intake(archive, limits, record=lambda _: Recorded.NEW, log=log),
         touched=touched,
@@ -80,9 +71,9 @@ def listening(
 
 
 @pytest.fixture
-def associate(tmp_path: Path, touched: list[str]) -> Iterator[Callable[[], Any]]:
+def associate(scp_settings: ScpSettings, tmp_path: Path, touched: list[str]) -> Iterator[Callable[[], Any]]:
     """Return a function that opens an association with a listener."""
-    with listening(tmp_path, touched.append) as open_one:
+    with listening(scp_settings, tmp_path, touched.append) as open_one:
         yield open_one
 
 
@@ -124,7 +115,7 @@ def test_a_study_that_is_broken_off_has_ended(
 
 
 def test_a_fault_of_ours_is_answered_with_a_status_and_logged_and_the_association_goes_on(
-    study: Any, tmp_path: Path
+    study: Any, scp_settings: ScpSettings, tmp_path: Path
 ) -> None:
     faults = [OSError("a fault of ours")]
 
@@ -132,7 +123,7 @@ def test_a_fault_of_ours_is_answered_with_a_status_and_logged_and_the_associatio
         if faults:
             raise faults.pop()
 
-    with capture_logs() as logged, listening(tmp_path, fail_once, get_logger()) as open_one:
+    with capture_logs() as logged, listening(scp_settings, tmp_path, fail_once, get_logger()) as open_one:
         assoc = open_one()
         statuses = [assoc.send_c_store(dcmread(study.images[0])).Status for _ in range(2)]
         assoc.release()
@@ -145,9 +136,11 @@ def test_a_fault_of_ours_is_answered_with_a_status_and_logged_and_the_associatio
     assert {each["reason"] for each in failures} == {StorageStatus.CANNOT_UNDERSTAND.comment}
 
 
-def test_what_is_not_taken_of_a_proposal_is_named_and_nothing_that_a_stranger_made_up(tmp_path: Path) -> None:
+def test_what_is_not_taken_of_a_proposal_is_named_and_nothing_that_a_stranger_made_up(
+    scp_settings: ScpSettings, tmp_path: Path
+) -> None:
     private, video = "1.2.3.42", "1.2.840.10008.1.2.4.100"
-    with capture_logs() as logged, listening(tmp_path, _nothing, get_logger()) as open_one:
+    with capture_logs() as logged, listening(scp_settings, tmp_path, _nothing, get_logger()) as open_one:
         some = open_one((CTImageStorage, ExplicitVRLittleEndian), (private, ExplicitVRLittleEndian))
         some.release()
         open_one((CTImageStorage, video))
@@ -163,9 +156,9 @@ def test_what_is_not_taken_of_a_proposal_is_named_and_nothing_that_a_stranger_ma
 
 
 def test_an_association_that_is_broken_off_is_logged_with_who_where_and_why(
-    study: Any, tmp_path: Path
+    study: Any, scp_settings: ScpSettings, tmp_path: Path
 ) -> None:
-    with capture_logs() as logged, listening(tmp_path, _nothing, get_logger()) as open_one:
+    with capture_logs() as logged, listening(scp_settings, tmp_path, _nothing, get_logger()) as open_one:
         assoc = open_one()
         with socket.create_connection(assoc.dul.socket.socket.getpeername()):
             pass  # who only looks whether the port is open, is no news
