@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import defaultdict
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from model.eligibility.amounts import DIAMETER_CM, Bounds, ScoreInput
 from model.eligibility.scores import ChildPughClass
@@ -71,17 +69,46 @@ class Bclc:
         return f"BCLC (2022) {stages}" + (", by performance status only" if self.ps_only else "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Case:
-    """One way in which the facts may be."""
+class _Open(NamedTuple):
+    """What each fact may be, whatever the others are: one value on each side of its cut points."""
 
-    nodules: int
-    diameter_cm: float
-    invasion: bool
-    spread: bool
-    ps: int
-    end_stage: bool
+    nodules: tuple[int, ...]
+    diameter_cm: tuple[float, ...]
+    invasion: tuple[bool, ...]
+    spread: tuple[bool, ...]
+    ps: tuple[int, ...]
+    end_stage: tuple[bool, ...]
     """End-stage liver function in somebody who is no candidate for a transplant."""
+
+    def stages(self, *, counts_ps: bool) -> frozenset[BclcStage]:
+        """Return the stage of every way in which the facts may be.
+
+        It is read as the stages are defined, the gravest first: each part asks whether some way leads to
+        its stage, and the next one is only reached where some way leads past it.
+        """
+        found = set()
+        not_terminal = [ps for ps in self.ps if ps < _TERMINAL_PS]
+        if True in self.end_stage or len(not_terminal) < len(self.ps):
+            found.add(BclcStage.D)
+        if not not_terminal or False not in self.end_stage:
+            return frozenset(found)
+        if True in self.invasion or True in self.spread or (counts_ps and any(ps > 0 for ps in not_terminal)):
+            found.add(BclcStage.C)
+        if self.tumour_may_be_confined and (not counts_ps or 0 in not_terminal):
+            found.update(_confined(nodules, cm) for nodules in self.nodules for cm in self.diameter_cm)
+        return frozenset(found)
+
+    @property
+    def tumour_may_be_confined(self) -> bool:
+        """Whether the tumour itself may be of a stage better than C."""
+        return False in self.invasion and False in self.spread
+
+    def is_narrowed_by(self, fact: str, found: frozenset[BclcStage], *, counts_ps: bool) -> bool:
+        """Whether to know `fact` would leave fewer stages than the `found` ones."""
+        values = getattr(self, fact)
+        return len(values) > 1 and any(
+            self._replace(**{fact: (value,)}).stages(counts_ps=counts_ps) != found for value in values
+        )
 
 
 _WORDS = {
@@ -150,41 +177,29 @@ def bclc_2022(
     if performance_status is not None and not 0 <= performance_status <= _WORST_PS:
         raise ValueError("a performance status is 0 to 4")
     invasion = True if isinstance(vascular_invasion, PortalInvasion) else vascular_invasion
-    end_stage = _end_stage(child_pugh, transplant_candidate)
-    cases = [
-        _Case(nodules=n, diameter_cm=cm, invasion=v, spread=s, ps=ps, end_stage=end)
-        for n, cm, v, s, ps, end in itertools.product(
-            _possible(nodules, _numbers(nodules_at_least)),
-            _diameters(None if largest_diameter is None else DIAMETER_CM.bounds(largest_diameter)),
-            _possible(invasion, (False, True)),
-            _possible(extrahepatic_spread, (False, True)),
-            _possible(performance_status, (0, 1, _TERMINAL_PS)),
-            _possible(end_stage, (False, True)),
-        )
-    ]
+    may_be = _Open(
+        nodules=_possible(nodules, _numbers(nodules_at_least)),
+        diameter_cm=_diameters(None if largest_diameter is None else DIAMETER_CM.bounds(largest_diameter)),
+        invasion=_possible(invasion, (False, True)),
+        spread=_possible(extrahepatic_spread, (False, True)),
+        ps=_possible(performance_status, (0, 1, _TERMINAL_PS)),
+        end_stage=_possible(_end_stage(child_pugh, transplant_candidate), (False, True)),
+    )
     counts_ps = ps_tumour_related is not False
-    found = {_stage(each, counts_ps=counts_ps) for each in cases}
-    stages = tuple(each for each in BclcStage if each in found)
+    stages = may_be.stages(counts_ps=counts_ps)
     return Bclc(
-        stages=stages,
+        stages=tuple(each for each in BclcStage if each in stages),
         ps_only=counts_ps
         and performance_status in (1, 2)
-        and any(
-            _stage(each, counts_ps=True) is BclcStage.C is not _stage(each, counts_ps=False) for each in cases
-        ),
+        and BclcStage.C in stages
+        and may_be.tumour_may_be_confined,
         open_facts=tuple(
-            words for fact, words in _WORDS.items() if _narrows(fact, cases, found, counts_ps=counts_ps)
+            words
+            for fact, words in _WORDS.items()
+            if may_be.is_narrowed_by(fact, stages, counts_ps=counts_ps)
         ),
         inputs=() if largest_diameter is None else (DIAMETER_CM.input(largest_diameter),),
     )
-
-
-def _narrows(fact: str, cases: list[_Case], found: set[BclcStage], *, counts_ps: bool) -> bool:
-    """Whether to know `fact` would leave fewer stages."""
-    by_value: dict[object, set[BclcStage]] = defaultdict(set)
-    for each in cases:
-        by_value[getattr(each, fact)].add(_stage(each, counts_ps=counts_ps))
-    return any(stages != found for stages in by_value.values())
 
 
 def _numbers(at_least: int) -> tuple[int, ...]:
@@ -192,14 +207,11 @@ def _numbers(at_least: int) -> tuple[int, ...]:
     return tuple(sorted({max(each, at_least) for each in (1, _EARLY_NODULES, _MANY_NODULES)}))
 
 
-def _stage(case: _Case, *, counts_ps: bool) -> BclcStage:
-    if case.ps >= _TERMINAL_PS or case.end_stage:
-        return BclcStage.D
-    if case.invasion or case.spread or (counts_ps and case.ps > 0):
-        return BclcStage.C
-    if case.nodules == 1:
-        return BclcStage.VERY_EARLY if case.diameter_cm <= _VERY_EARLY_CM else BclcStage.EARLY
-    if case.nodules <= _EARLY_NODULES and case.diameter_cm <= _EARLY_CM:
+def _confined(nodules: int, diameter_cm: float) -> BclcStage:
+    """Return the stage of a tumour within the liver and outside its vessels, in somebody who is well."""
+    if nodules == 1:
+        return BclcStage.VERY_EARLY if diameter_cm <= _VERY_EARLY_CM else BclcStage.EARLY
+    if nodules <= _EARLY_NODULES and diameter_cm <= _EARLY_CM:
         return BclcStage.EARLY
     return BclcStage.INTERMEDIATE
 

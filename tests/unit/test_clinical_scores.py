@@ -4,6 +4,7 @@
 import itertools
 import json
 import math
+from functools import cache
 
 import pytest
 from hypothesis import given
@@ -483,6 +484,61 @@ def test_leaving_facts_out_never_loses_the_true_stage_of_bclc(known, left_out):
     poorer = stages(**{name: None if name in left_out else value for name, value in known.items()})
 
     assert true in poorer.stages
+
+
+KINDS_OF_CASES = {
+    "nodules": (1, 3, 4),
+    "cm": (1.0, 2.5, 5.0),
+    "invasion": (False, True),
+    "spread": (False, True),
+    "ps": (0, 1, 2, 3),
+    "liver": ((A, A), (C, C)),
+}
+"""Each fact on each side of its cut points, with the name that it has when it is open."""
+
+NAMES_OF_OPEN = dict(
+    zip(
+        KINDS_OF_CASES,
+        (
+            "number of nodules",
+            "largest diameter",
+            "vascular invasion",
+            "extrahepatic spread",
+            "performance status",
+            "liver function or transplant candidacy",
+        ),
+        strict=True,
+    )
+)
+
+
+@cache
+def whole_cases(**facts):
+    """Return BCLC of all the cases in which everything is known and which agree with `facts`."""
+    ways = ((facts[name],) if name in facts else values for name, values in KINDS_OF_CASES.items())
+    every = (dict(zip(KINDS_OF_CASES, way, strict=True)) for way in itertools.product(*ways))
+    return tuple(stages(**each, transplant_candidate=False) for each in every)
+
+
+def stages_of(cases):
+    return {only_stage(each) for each in cases}
+
+
+@given(known=st.fixed_dictionaries({}, optional={n: st.sampled_from(v) for n, v in KINDS_OF_CASES.items()}))
+def test_bclc_of_some_facts_is_what_it_is_for_all_that_the_others_may_be(known):
+    cases = whole_cases(**known)
+    would_narrow = [
+        NAMES_OF_OPEN[name]
+        for name, values in KINDS_OF_CASES.items()
+        if name not in known
+        and any(stages_of(whole_cases(**known, **{name: each})) != stages_of(cases) for each in values)
+    ]
+
+    result = stages(**dict.fromkeys(KINDS_OF_CASES) | known, transplant_candidate=False)
+
+    assert {each.value for each in result.stages} == stages_of(cases)
+    assert list(result.open_facts) == would_narrow
+    assert result.ps_only is ("ps" in known and any(each.ps_only for each in cases))
 
 
 # --- MELD -------------------------------------------------------------------------------------------
