@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime
@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
 from fhir_gateway import diagnoses
+from fhir_gateway.diagnoses import ConditionEntry
 from fhir_gateway.examination import endoscopy_reports, examination_facts
 from fhir_gateway.laboratory import laboratory_facts
 from fhir_gateway.medication_history import medication_history
@@ -96,7 +97,8 @@ def patient_facts(
     """
     prefetched = read_prefetch(prefetch)
     found = read(prefetched, Whose(patient_id=patient_id, fhir_base=fhir_base))
-    observations, conditions = found.observations, found.conditions
+    observations = found.observations
+    conditions = tuple(map(diagnoses.condition_entry, found.conditions))
     today = now.date()
 
     laboratory = laboratory_facts(observations, now=now, windows=windows, converter=converter)
@@ -114,7 +116,7 @@ def patient_facts(
         missing, _some(examined.dipstick), lambda _: ("urine", Examination.DIPSTICK)
     )
 
-    signs, unused_signs = _signs(prefetched, found, now, windows)
+    signs, unused_signs = _signs(prefetched, found, conditions, now, windows)
     malignant = (
         *diagnoses.present(Finding.MALIGNANT_ASCITES, conditions),
         *diagnoses.in_doubt(Finding.MALIGNANT_ASCITES, conditions),
@@ -151,7 +153,7 @@ def patient_facts(
         preliminary_labs=laboratory.preliminary,
         ascites=ascites,
         encephalopathy=encephalopathy,
-        cholestatic=next((diagnoses.source(each) for each in cholestatic), None),
+        cholestatic=next((each.source for each in cholestatic), None),
         cholestatic_in_doubt=bool(perhaps_cholestatic) and not cholestatic,
         drugs=medications.drugs,
         drugs_complete=(
@@ -230,7 +232,11 @@ def _certain(
 
 
 def _signs(
-    prefetched: Prefetched, found: Read, now: datetime, windows: RecordWindows
+    prefetched: Prefetched,
+    found: Read,
+    conditions: Sequence[ConditionEntry],
+    now: datetime,
+    windows: RecordWindows,
 ) -> tuple[Mapping[Finding, SignFact | None], tuple[Unused, ...]]:
     """Return what is certain of ascites and of encephalopathy, and what was not used."""
     conditions_whole = prefetched.is_whole("conditions") and not found.not_own.get("Condition")
@@ -241,7 +247,7 @@ def _signs(
         (Finding.ENCEPHALOPATHY, (Finding.ENCEPHALOPATHY,)),
     ):
         entries = (*found.observations.entries(sign), *found.observations.on_anything)
-        fact, left = sign_fact(sign, found.conditions, entries, now=now, window=windows.liver_function)
+        fact, left = sign_fact(sign, conditions, entries, now=now, window=windows.liver_function)
         signs[sign], outdated = _certain_sign(
             sign,
             fact,
@@ -283,19 +289,19 @@ def _certain_sign(
     return replace(fact, grade=fact.grade if fact.grade is SignGrade.SEVERE else SignGrade.PRESENT), ()
 
 
-def _not_confirmed(name: str, conditions: tuple[Any, ...]) -> tuple[Unused, ...]:
+def _not_confirmed(name: str, conditions: Iterable[ConditionEntry]) -> tuple[Unused, ...]:
     return tuple(
         Unused(
             name=name,
             reason=diagnoses.doubt(each, otherwise="it is not confirmed"),
-            source=diagnoses.source(each),
+            source=each.source,
         )
         for each in conditions
     )
 
 
-def _unused(name: str, reason: str, conditions: tuple[Any, ...]) -> tuple[Unused, ...]:
-    return tuple(Unused(name=name, reason=reason, source=diagnoses.source(each)) for each in conditions)
+def _unused(name: str, reason: str, conditions: Iterable[ConditionEntry]) -> tuple[Unused, ...]:
+    return tuple(Unused(name=name, reason=reason, source=each.source) for each in conditions)
 
 
 def _gaps(prefetched: Prefetched, found: Read, medications: MedicationList) -> tuple[str, ...]:

@@ -173,10 +173,9 @@ def ordered_drugs(
     UnreadableResource
         `draft_orders` is no Bundle.
     """
-    if not isinstance(draft_orders, Mapping) or draft_orders.get("resourceType") != "Bundle":
+    if not isinstance(draft_orders, dict) or draft_orders.get("resourceType") != "Bundle":
         raise UnreadableResource("draftOrders is no Bundle")
-    listed = draft_orders.get("entry")
-    entries = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
+    entries = _entries(draft_orders)
     included = medications_in(draft_orders)
     selected = _selected(entries, selections)
     found: set[Drug] = set()
@@ -184,7 +183,7 @@ def ordered_drugs(
     begun = incomplete = status_in_doubt = untold = False
     for index, entry in enumerate(entries):
         resource = entry.get("resource")
-        if not isinstance(resource, Mapping):
+        if not isinstance(resource, dict):
             incomplete = True
             continue
         if resource.get("resourceType") != "MedicationRequest":
@@ -233,7 +232,7 @@ def _selected(entries: list[Mapping[str, Any]], selections: Iterable[str] | None
 def _references_to(entry: Mapping[str, Any]) -> set[str]:
     resource = entry.get("resource")
     kind, identifier = (
-        (resource.get("resourceType"), resource.get("id")) if isinstance(resource, Mapping) else (None, None)
+        (resource.get("resourceType"), resource.get("id")) if isinstance(resource, dict) else (None, None)
     )
     by_id = {identifier, f"{kind}/{identifier}"} if isinstance(identifier, str) and identifier else set()
     return by_id | ({url} if isinstance(url := entry.get("fullUrl"), str) else set())
@@ -277,17 +276,16 @@ def medications_in(bundle: Any) -> dict[str, Any]:
 
     These are `Medication/id`, `urn:uuid:id` as some clients write it, and the entry's `fullUrl`.
     """
-    entries = bundle.get("entry") if isinstance(bundle, Mapping) else None
     found: dict[str, Any] = {}
-    for entry in entries if isinstance(entries, list) else ():
-        if not isinstance(entry, Mapping):
+    for entry in _entries(bundle):
+        medication = _medication(entry.get("resource"))
+        if medication is None:
             continue
-        for reference, medication in _medications([entry.get("resource")]):
-            found[reference] = medication
-            if medication.id:
-                found[f"urn:uuid:{medication.id}"] = medication
-            if isinstance(full_url := entry.get("fullUrl"), str):
-                found[full_url] = medication
+        found[reference_to(medication, "Medication")] = medication
+        if medication.id:
+            found[f"urn:uuid:{medication.id}"] = medication
+        if isinstance(full_url := entry.get("fullUrl"), str):
+            found[full_url] = medication
     return found
 
 
@@ -300,20 +298,27 @@ def medications_wanted(bundles: Iterable[Any]) -> tuple[str, ...]:
         Of MedicationRequests and MedicationAdministrations, JSON as parsed; anything else names none.
     """
     bundles = tuple(bundles)
+    named = dict.fromkeys(
+        reference
+        for bundle in bundles
+        for entry in _entries(bundle)
+        if (reference := _medication_elsewhere(entry.get("resource"))) is not None
+    )
+    if not named:
+        return ()
     included = {reference for each in bundles for reference in medications_in(each)}
-    wanted: dict[str, None] = {}
-    for bundle in bundles:
-        entries = bundle.get("entry") if isinstance(bundle, Mapping) else None
-        for entry in entries if isinstance(entries, list) else ():
-            resource = entry.get("resource") if isinstance(entry, Mapping) else None
-            named = resource.get("medicationReference") if isinstance(resource, Mapping) else None
-            if not isinstance(named, Mapping) or _is_told_by_words(named.get("display")):
-                continue
-            reference = named.get("reference")
-            is_elsewhere = isinstance(reference, str) and reference and not reference.startswith("#")
-            if is_elsewhere and reference not in included:
-                wanted[str(reference)] = None
-    return tuple(wanted)
+    return tuple(reference for reference in named if reference not in included)
+
+
+def _medication_elsewhere(order: Any) -> str | None:
+    """Return the reference by which alone `order` names its drug; None where it needs none."""
+    named = order.get("medicationReference") if isinstance(order, dict) else None
+    if not isinstance(named, dict):
+        return None
+    reference = named.get("reference")
+    if not isinstance(reference, str) or not reference or reference.startswith("#"):
+        return None
+    return None if _is_told_by_words(named.get("display")) else reference
 
 
 def _is_told_by_words(display: Any) -> bool:
@@ -327,20 +332,24 @@ def _is_told_by_words(display: Any) -> bool:
 def contained_in(resource: Mapping[str, Any]) -> dict[str, Any]:
     """Return the Medications contained in `resource`, by reference (`#id`)."""
     contained = resource.get("contained")
-    return {
-        f"#{medication.id}": medication
-        for _, medication in _medications(contained if isinstance(contained, list) else [])
-    }
+    read = [_medication(each) for each in contained] if isinstance(contained, list) else []
+    return {f"#{medication.id}": medication for medication in read if medication is not None}
 
 
-def _medications(resources: Iterable[Any]) -> Iterable[tuple[str, Any]]:
-    for resource in resources:
-        if isinstance(resource, Mapping) and resource.get("resourceType") == "Medication":
-            try:
-                medication = parse(resource)
-            except UnreadableResource:
-                continue
-            yield reference_to(medication, "Medication"), medication
+def _entries(bundle: Any) -> list[Mapping[str, Any]]:
+    """Return the entries of `bundle`, JSON as parsed: none where it is no Bundle."""
+    entries = bundle.get("entry") if isinstance(bundle, dict) else None
+    return [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
+
+
+def _medication(resource: Any) -> Any:
+    """Return the Medication that `resource`, JSON as parsed, is; None where it is none that can be read."""
+    if not isinstance(resource, dict) or resource.get("resourceType") != "Medication":
+        return None
+    try:
+        return parse(resource)
+    except UnreadableResource:
+        return None
 
 
 def named_drugs(request: Any, medications: Mapping[str, Any], fhir_base: str | None) -> NamedDrugs:

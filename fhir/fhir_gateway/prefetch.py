@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -108,7 +108,7 @@ def read_prefetch(prefetch: Mapping[str, Any]) -> Prefetched:
             if key != "patient":
                 incomplete.add(key)  # one resource where the answer to a search was asked for
         else:
-            entries = tuple(_entries(content))
+            entries = _entries(content)
             if not _is_whole(content, entries, sorted_by_us=key in _SORTED):
                 incomplete.add(key)
             resources += entries
@@ -126,17 +126,26 @@ def _each_once(resources: Iterable[Any]) -> tuple[Any, ...]:
     places: dict[tuple[str, str], list[int]] = {}
     for resource in resources:
         identity = _identity(resource)
-        held = places.setdefault(identity, []) if identity is not None else []
-        for place in held:
-            if _content(resource) == _content(once[place]) or _is_newer(once[place], resource):
-                break
-            if _is_newer(resource, once[place]):
-                once[place] = resource
-                break
-        else:
-            held.append(len(once))
+        if identity is None:
             once.append(resource)
+        elif (held := places.get(identity)) is None:
+            places[identity] = [len(once)]
+            once.append(resource)
+        else:
+            _hold(resource, once, held)
     return tuple(once)
+
+
+def _hold(resource: Mapping[str, Any], once: list[Any], held: list[int]) -> None:
+    """Put `resource` where an older version of it is held, or beside those of which none is known newer."""
+    for place in held:
+        if _content(resource) == _content(once[place]) or _is_newer(once[place], resource):
+            return
+        if _is_newer(resource, once[place]):
+            once[place] = resource
+            return
+    held.append(len(once))
+    once.append(resource)
 
 
 def _content(resource: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,7 +165,7 @@ def _is_newer(resource: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def _version(resource: Mapping[str, Any]) -> tuple[float | None, float | None]:
     meta = resource.get("meta")
-    if not isinstance(meta, Mapping):
+    if not isinstance(meta, dict):
         return None, None
     number, changed = meta.get("versionId"), _instant(meta.get("lastUpdated"))
     counted = isinstance(number, str) and _COUNTED.fullmatch(number)
@@ -179,16 +188,18 @@ def _identity(resource: Any) -> tuple[str, str] | None:
     return (kind, identifier) if isinstance(kind, str) and isinstance(identifier, str) else None
 
 
-def _entries(bundle: Mapping[str, Any]) -> Iterator[Any]:
+def _entries(bundle: Mapping[str, Any]) -> list[Any]:
     entries = bundle.get("entry")
-    for entry in entries if isinstance(entries, list) else ():
-        yield entry.get("resource") if isinstance(entry, Mapping) else entry
+    if not isinstance(entries, list):
+        return []
+    return [entry.get("resource") if isinstance(entry, dict) else entry for entry in entries]
 
 
 def _is_whole(bundle: Mapping[str, Any], entries: Sequence[Any], *, sorted_by_us: bool) -> bool:
     """Whether `bundle` answers the search and holds all that was found, every entry being a resource."""
-    if any(not _is_resource(each) or _is_error(each) for each in entries):
-        return False
+    for each in entries:
+        if not _is_resource(each) or _is_error(each):
+            return False
     if not isinstance(bundle.get("entry", []), list):
         return False
     total = bundle.get("total")
@@ -209,7 +220,7 @@ def _is_newest_first(entries: Sequence[Any]) -> bool:
 
 def _time_of(observation: Mapping[str, Any]) -> str:
     period = observation.get("effectivePeriod")
-    start = period.get("start") if isinstance(period, Mapping) else None
+    start = period.get("start") if isinstance(period, dict) else None
     time = observation.get("effectiveDateTime") or observation.get("effectiveInstant") or start
     return time if isinstance(time, str) else ""
 
@@ -230,16 +241,16 @@ def _is_resource(value: Any) -> bool:
 def _has_next_page(bundle: Mapping[str, Any]) -> bool:
     links = bundle.get("link")
     return any(
-        isinstance(link, Mapping) and link.get("relation") == "next"
+        isinstance(link, dict) and link.get("relation") == "next"
         for link in (links if isinstance(links, list) else ())
     )
 
 
-def _is_error(resource: Any) -> bool:
-    if not isinstance(resource, dict) or resource.get("resourceType") != "OperationOutcome":
+def _is_error(resource: Mapping[str, Any]) -> bool:
+    if resource["resourceType"] != "OperationOutcome":
         return False
     issues = resource.get("issue")
     return any(
-        not isinstance(issue, Mapping) or issue.get("severity") not in ("warning", "information")
+        not isinstance(issue, dict) or issue.get("severity") not in ("warning", "information")
         for issue in (issues if isinstance(issues, list) else [None])
     )

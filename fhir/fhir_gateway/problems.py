@@ -11,13 +11,13 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from fhir_gateway.diagnoses import Standing, has_recurred, is_unverified, source, standing
+from fhir_gateway.diagnoses import ConditionEntry, Standing, has_abated
 from fhir_gateway.observations import Entry, moment_of, problem_of, source_of, speaks
 from fhir_gateway.parsing import day_of
 from fhir_gateway.problem_terms import Meaning, Tense, meanings
 from fhir_gateway.problem_words import is_of_relatives, problems_in, says_high_risk_varices
 from fhir_gateway.reading import Observations
-from fhir_gateway.systems import SNOMED, codes, texts_of, words_of
+from fhir_gateway.systems import SNOMED, codes, words_of
 from fhir_gateway.terminology import Finding, sign_grades
 from model.patient_facts import Days, Problem, ProblemFact, ProblemStatus, SignGrade
 
@@ -36,44 +36,43 @@ _YES, _NO = (SNOMED, "373066001"), (SNOMED, "373067005")
 _ONLY_NOW = frozenset({Problem.PREGNANCY, Problem.BREAST_FEEDING, Problem.LISTED_FOR_TRANSPLANT})
 """What is over matters no more."""
 
+_ORDER = {problem: place for place, problem in enumerate(Problem)}
+
 _PARTIAL_DATE = re.compile(r"(?P<year>[0-9]{4})(?:-(?P<month>0[1-9]|1[0-2]))?")
 
 _TIME_ZONE_TOLERANCE = timedelta(days=1)
 
 
 def problem_facts(
-    conditions: Iterable[Any], observations: Observations, *, now: datetime
+    conditions: Iterable[ConditionEntry], observations: Observations, *, now: datetime
 ) -> tuple[ProblemFact, ...]:
     """Return every entry on a problem that the rules name, in an order that depends on their content alone.
 
     An active entry that a refutation, which is not certainly older, contradicts is in doubt.
     """
     found = [fact for condition in conditions for fact in _of_condition(condition, now.date())]
-    for problem in Problem:
+    for problem in _ORDER:
         found += [
             fact for entry in observations.entries(problem) for fact in _of_observation(problem, entry, now)
         ]
-    found = [_in_doubt_if_refuted(fact, found) for fact in found]
-    return tuple(
-        sorted(
-            found, key=lambda each: (list(Problem).index(each.problem), each.source.reference, each.status)
-        )
-    )
+    refuted = [fact for fact in found if fact.status is ProblemStatus.REFUTED]
+    facts = [_in_doubt_if_refuted(fact, refuted) for fact in found]
+    return tuple(sorted(facts, key=lambda each: (_ORDER[each.problem], each.source.reference, each.status)))
 
 
-def _of_condition(condition: Any, today: date) -> tuple[ProblemFact, ...]:
-    how = standing(condition)
-    if how is Standing.ERROR:
+def _of_condition(entry: ConditionEntry, today: date) -> tuple[ProblemFact, ...]:
+    if entry.standing is Standing.ERROR:
         return ()
-    status = _STATUSES[how]
-    texts = texts_of(condition.code)
-    named = problems_in(texts)
-    coded = {_told_by_words(meaning, named) for pair in codes(condition.code) for meaning in meanings(*pair)}
+    status = _STATUSES[entry.standing]
+    named = problems_in(entry.texts)
+    coded = {_told_by_words(meaning, named) for pair in entry.codes for meaning in meanings(*pair)}
+    if not (named or coded):
+        return ()
     certain = status
-    if certain is not ProblemStatus.REFUTED and is_of_relatives(texts):
+    if certain is not ProblemStatus.REFUTED and is_of_relatives(entry.texts):
         certain = ProblemStatus.DOUBTFUL  # the code says that it is theirs, and the words that it is not
     facts = [
-        _fact(condition, meaning, _suspected(condition, meaning.problem, certain), today)
+        _fact(entry, meaning, _suspected(entry, meaning.problem, certain), today)
         for meaning in coded
         if not _is_outdone(meaning, coded)
     ]
@@ -81,16 +80,16 @@ def _of_condition(condition: Any, today: date) -> tuple[ProblemFact, ...]:
     if coded:
         named -= _IMPLIED
     if (
-        how is Standing.CONFIRMED
+        entry.standing is Standing.CONFIRMED
         and Problem.VARICES in {meaning.problem for meaning in coded}
-        and says_high_risk_varices(texts)
+        and says_high_risk_varices(entry.texts)
     ):
         # No code says it, so that a confirmed entry documents what its words say plainly.
-        facts.append(_fact(condition, Meaning(problem=Problem.HIGH_RISK_VARICES), certain, today))
+        facts.append(_fact(entry, Meaning(problem=Problem.HIGH_RISK_VARICES), certain, today))
         named -= {Problem.HIGH_RISK_VARICES}
     if status is not ProblemStatus.REFUTED:
         facts += [
-            replace(_fact(condition, Meaning(problem=problem), status, today), status=ProblemStatus.DOUBTFUL)
+            replace(_fact(entry, Meaning(problem=problem), status, today), status=ProblemStatus.DOUBTFUL)
             for problem in named
             if not (status is ProblemStatus.PAST and problem in _ONLY_NOW)
         ]
@@ -112,10 +111,10 @@ def _told_by_words(meaning: Meaning, named: AbstractSet[Problem]) -> Meaning:
     return meaning if organ is None else replace(meaning, problem=organ, is_ambiguous=False)
 
 
-def _suspected(condition: Any, problem: Problem, status: ProblemStatus) -> ProblemStatus:
+def _suspected(entry: ConditionEntry, problem: Problem, status: ProblemStatus) -> ProblemStatus:
     """Return `status`, unconfirmed where what is over was never more than suspected."""
     is_over = status is ProblemStatus.PAST and problem not in _ONLY_NOW
-    return ProblemStatus.UNCONFIRMED if is_over and is_unverified(condition) else status
+    return ProblemStatus.UNCONFIRMED if is_over and entry.is_unverified else status
 
 
 def _is_outdone(meaning: Meaning, coded: set[Meaning]) -> bool:
@@ -125,7 +124,7 @@ def _is_outdone(meaning: Meaning, coded: set[Meaning]) -> bool:
     )
 
 
-def _fact(condition: Any, meaning: Meaning, status: ProblemStatus, today: date) -> ProblemFact:
+def _fact(entry: ConditionEntry, meaning: Meaning, status: ProblemStatus, today: date) -> ProblemFact:
     if meaning.is_ambiguous and status is not ProblemStatus.REFUTED:
         status = ProblemStatus.DOUBTFUL
     if meaning.tense is Tense.EVER and status is ProblemStatus.ACTIVE:
@@ -133,20 +132,20 @@ def _fact(condition: Any, meaning: Meaning, status: ProblemStatus, today: date) 
     return ProblemFact(
         problem=meaning.problem,
         status=status,
-        source=source(condition),
-        began=_began(condition, meaning, today),
-        ended=_ended(condition, today),
-        is_severe=_SEVERE in codes(condition.severity),
-        text=words_of(condition.code),
+        source=entry.source,
+        began=_began(entry, meaning, today),
+        ended=_ended(entry.condition, today),
+        is_severe=_SEVERE in codes(entry.condition.severity),
+        text=words_of(entry.condition.code),
     )
 
 
-def _began(condition: Any, meaning: Meaning, today: date) -> Days:
+def _began(entry: ConditionEntry, meaning: Meaning, today: date) -> Days:
     """Return when it began: a day in the future must be wrong and says nothing."""
-    recorded = day_of(condition.recordedDate)
+    recorded = day_of(entry.condition.recordedDate)
     latest = recorded if recorded is not None and recorded <= today + _TIME_ZONE_TOLERANCE else None
-    onset = days_of(condition.onsetDateTime, today)
-    if has_recurred(condition):
+    onset = days_of(entry.condition.onsetDateTime, today)
+    if entry.has_recurred:
         # Onset and first record are of the first time; when it came back is not told.
         return Days(first=onset.first if onset is not None else None)
     if onset is None or meaning.tense is Tense.EVER:
@@ -159,17 +158,7 @@ def _ended(condition: Any, today: date) -> Days | None:
     ended = days_of(condition.abatementDateTime or (period and period.end), today)
     if ended is not None:
         return ended
-    abated = any(
-        getattr(condition, name) is not None
-        for name in (
-            "abatementDateTime",
-            "abatementAge",
-            "abatementPeriod",
-            "abatementRange",
-            "abatementString",
-        )
-    )
-    return Days() if abated else None
+    return Days() if has_abated(condition) else None
 
 
 def days_of(moment: Any, today: date) -> Days | None:
@@ -225,12 +214,12 @@ def _grades(observation: Any) -> Sequence[SignGrade]:
     return tuple(sign_grades(Finding.ASCITES, observation.valueCodeableConcept))
 
 
-def _in_doubt_if_refuted(fact: ProblemFact, facts: Sequence[ProblemFact]) -> ProblemFact:
+def _in_doubt_if_refuted(fact: ProblemFact, refuted: Sequence[ProblemFact]) -> ProblemFact:
     if fact.status is not ProblemStatus.ACTIVE:
         return fact
-    refuted = [
-        each for each in facts if each.problem is fact.problem and each.status is ProblemStatus.REFUTED
-    ]
     mine = fact.source.on
-    contradicted = any(mine is None or each.source.on is None or each.source.on >= mine for each in refuted)
+    contradicted = any(
+        each.problem is fact.problem and (mine is None or each.source.on is None or each.source.on >= mine)
+        for each in refuted
+    )
     return replace(fact, status=ProblemStatus.DOUBTFUL) if contradicted else fact

@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from fhir_gateway import diagnoses
+from fhir_gateway.diagnoses import ConditionEntry
 from fhir_gateway.observations import (
     Entry,
     Statement,
@@ -19,6 +20,7 @@ from fhir_gateway.observations import (
     speaks,
     told,
 )
+from fhir_gateway.systems import codes
 from fhir_gateway.terminology import Finding, finding, grades_of_code, is_ambiguous, sign_grades
 from model.patient_facts import SignFact, SignGrade, Unused
 
@@ -40,7 +42,12 @@ class _Observed:
 
 
 def sign_fact(
-    sign: Finding, conditions: Sequence[Any], entries: Iterable[Entry], *, now: datetime, window: timedelta
+    sign: Finding,
+    conditions: Sequence[ConditionEntry],
+    entries: Iterable[Entry],
+    *,
+    now: datetime,
+    window: timedelta,
 ) -> tuple[SignFact | None, tuple[Unused, ...]]:
     """Return the statement on `sign` that counts, and all that was not used.
 
@@ -54,7 +61,7 @@ def sign_fact(
         Unused(
             name=sign.value,
             reason=diagnoses.doubt(condition),
-            source=diagnoses.source(condition),
+            source=condition.source,
         )
         for condition in doubtful
     ]
@@ -65,7 +72,7 @@ def sign_fact(
     ]
     facts = list(observed.facts)
     absent = [fact for fact in facts if fact.grade is SignGrade.NONE]
-    if absent and (recorded or any(not _is_older(diagnoses.source(each).on, absent[0]) for each in doubtful)):
+    if absent and (recorded or any(not _is_older(each.source.on, absent[0]) for each in doubtful)):
         reason = "the conditions say otherwise" if recorded else "a condition in doubt is not older"
         unused += [Unused(name=sign.value, reason=reason, source=fact.source) for fact in absent]
         facts = []
@@ -136,7 +143,7 @@ def _statement(sign: Finding, entry: Entry, now: datetime) -> Statement[SignGrad
 
 
 def _stated_grade(sign: Finding, observation: Any) -> SignGrade | None:
-    if is_ambiguous(observation.code):
+    if is_ambiguous(codes(observation.code)):
         return None
     if observation.valueBoolean is not None:
         return SignGrade.PRESENT if observation.valueBoolean else SignGrade.NONE
@@ -146,12 +153,12 @@ def _stated_grade(sign: Finding, observation: Any) -> SignGrade | None:
 
 
 def _recorded(
-    sign: Finding, condition: Any, observed: _Observed, *, now: datetime, window: timedelta
+    sign: Finding, entry: ConditionEntry, observed: _Observed, *, now: datetime, window: timedelta
 ) -> SignFact:
     """Return what a Condition says today: that it is there, and how grave only while that is recent."""
-    source = diagnoses.source(condition)
-    severities = sign_grades(sign, condition.severity) & _GRADES_OF_PRESENCE
-    grade = _one_grade(severities | grades_of_code(sign, condition.code))
+    source = entry.source
+    severities = sign_grades(sign, entry.condition.severity) & _GRADES_OF_PRESENCE
+    grade = _one_grade(severities | grades_of_code(sign, entry.codes))
     is_recent = source.on is not None and timedelta(days=-1) <= now.date() - source.on <= window
     is_outdated = any(day is None or source.on is None or day >= source.on for day in observed.open_days)
     counts = grade is not None and is_recent and not is_outdated

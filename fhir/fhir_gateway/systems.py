@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterable
 from typing import Any
 
 SNOMED = "http://snomed.info/sct"
@@ -44,23 +45,25 @@ def codes(concept: Any) -> tuple[tuple[str, str], ...]:
     if concept is None:
         return ()
     return tuple(
-        _normal(str(coding.system), coding.code)
-        for coding in concept.coding or ()
-        if coding.system and coding.code
+        [
+            _normal(str(system), code)
+            for coding in concept.coding or ()
+            if (system := coding.system) and (code := coding.code)
+        ]
     )
 
 
 def raw_codes(concept: Any) -> tuple[tuple[str, str], ...] | None:
     """Return the same of a CodeableConcept that is JSON as parsed; None where any of it cannot be read."""
-    codings = concept.get("coding", ()) if isinstance(concept, dict) else None
-    if not isinstance(codings, list | tuple):
+    codings = concept.get("coding", []) if isinstance(concept, dict) else None
+    if not isinstance(codings, list):
         return None
     found = []
     for coding in codings:
         if not isinstance(coding, dict):
             return None
         system, code = coding.get("system"), coding.get("code")
-        if not (system is None or isinstance(system, str)) or not (code is None or isinstance(code, str)):
+        if not isinstance(system, _TEXT_OR_NONE) or not isinstance(code, _TEXT_OR_NONE):
             return None
         if system and code:
             found.append(_normal(system, code))
@@ -71,23 +74,27 @@ def raw_texts(concept: Any) -> tuple[str, ...] | None:
     """Return text and displays of a CodeableConcept that is JSON as parsed; None where any is no text."""
     if not isinstance(concept, dict):
         return None
-    codings = concept.get("coding")
-    displays = (
-        coding.get("display") if isinstance(coding, dict) else None
-        for coding in (codings if isinstance(codings, list) else ())
-    )
-    texts = [concept.get("text"), *displays]
-    if any(not (text is None or isinstance(text, str)) for text in texts):
-        return None
-    return tuple(dict.fromkeys(text for text in texts if text and text.strip()))
+    texts = [concept.get("text")]
+    if isinstance(codings := concept.get("coding"), list):
+        texts += [coding.get("display") for coding in codings if isinstance(coding, dict)]
+    for text in texts:
+        if not isinstance(text, _TEXT_OR_NONE):
+            return None
+    return _said(texts)
+
+
+_TEXT_OR_NONE = (str, type(None))
 
 
 def texts_of(concept: Any) -> tuple[str, ...]:
     """Return text and displays of a CodeableConcept, each once."""
     if concept is None:
         return ()
-    texts = (concept.text, *(coding.display for coding in concept.coding or ()))
-    return tuple(dict.fromkeys(text for text in texts if text and text.strip()))
+    return _said([concept.text, *[coding.display for coding in concept.coding or ()]])
+
+
+def _said(texts: Iterable[str | None]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([text for text in texts if text and not text.isspace()]))
 
 
 def words_of(concept: Any) -> str:

@@ -6,7 +6,7 @@ Only codes that the clinical reference gives as verified or well known; the unsu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
 from enum import StrEnum
 from typing import Any
 
@@ -157,32 +157,26 @@ def finding(concept: Any) -> Finding | None:
     return finding_of(codes(concept))
 
 
-def finding_of(pairs: Iterable[tuple[str, str]]) -> Finding | None:
+@functools.lru_cache(maxsize=4096)
+def finding_of(pairs: tuple[tuple[str, str], ...]) -> Finding | None:
     """Return the same of (system, code) pairs."""
-    pairs = tuple(pairs)
     found = {_FINDINGS[code] for code in pairs if code in _FINDINGS} or {
         _DOUBTFUL_FINDINGS[code] for code in pairs if code in _DOUBTFUL_FINDINGS
     }
     return next((meaning for meaning in _MEANINGS if meaning in found), None)
 
 
-def is_ambiguous(concept: Any) -> bool:
-    """Whether the `finding` of `concept` rests only on a code that has another meaning elsewhere."""
-    return not _certain(concept) and any(code in _DOUBTFUL_FINDINGS for code in codes(concept))
+def is_ambiguous(pairs: tuple[tuple[str, str], ...]) -> bool:
+    """Whether the finding of (system, code) pairs rests only on a code that has another meaning elsewhere."""
+    return not _DOUBTFUL_FINDINGS.keys().isdisjoint(pairs) and _FINDINGS.keys().isdisjoint(pairs)
 
 
-def _certain(concept: Any) -> set[Finding]:
-    return {_FINDINGS[code] for code in codes(concept) if code in _FINDINGS}
-
-
-def grades_of_code(sign: Finding, concept: Any) -> frozenset[SignGrade]:
+def grades_of_code(sign: Finding, pairs: tuple[tuple[str, str], ...]) -> frozenset[SignGrade]:
     """Return the grades that the code of a Condition on `sign` states by itself."""
     if sign is not Finding.ENCEPHALOPATHY:
         return frozenset()
     return frozenset(
-        _GM_GRADES[code]
-        for system, code in codes(concept)
-        if system in (ICD10, ICD10_GM) and code in _GM_GRADES
+        _GM_GRADES[code] for system, code in pairs if system in (ICD10, ICD10_GM) and code in _GM_GRADES
     )
 
 
