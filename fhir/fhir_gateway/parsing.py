@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One FHIR R4 resource from the wire, checked by fhir.resources as far as we read it."""
+"""One FHIR R4 resource from the wire, checked as far as we read it: by fhir.resources, unless it is plain."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from fhir.resources.R4B.patient import Patient
 from fhir.resources.R4B.procedure import Procedure
 from pydantic import BaseModel, ValidationError
 
+from fhir_gateway.plain import PLAIN, plain
+
 _TYPES: Mapping[str, type[BaseModel]] = {
     "Condition": Condition,
     "Medication": Medication,
@@ -31,108 +33,12 @@ _TYPES: Mapping[str, type[BaseModel]] = {
     "Procedure": Procedure,
 }
 
-OBSERVATION_VALUES = (
-    "valueQuantity",
-    "valueCodeableConcept",
-    "valueBoolean",
-    "valueString",
-    "valueInteger",
-    "valueRange",
-    "valueRatio",
-    "valueSampledData",
-    "valueTime",
-    "valueDateTime",
-    "valuePeriod",
-)
-
 READ_ELEMENTS: Mapping[str, frozenset[str]] = {
-    "Condition": frozenset(
-        {
-            "id",
-            "clinicalStatus",
-            "verificationStatus",
-            "severity",
-            "code",
-            "subject",
-            "onsetDateTime",
-            "recordedDate",
-            "abatementDateTime",
-            "abatementAge",
-            "abatementPeriod",
-            "abatementRange",
-            "abatementString",
-        }
-    ),
-    "Medication": frozenset(
-        {
-            "id",
-            "code",
-            "ingredient",
-        }
-    ),
-    "MedicationAdministration": frozenset(
-        {
-            "id",
-            "status",
-            "medicationCodeableConcept",
-            "medicationReference",
-            "subject",
-            "effectiveDateTime",
-            "effectivePeriod",
-        }
-    ),
-    "MedicationRequest": frozenset(
-        {
-            "id",
-            "status",
-            "intent",
-            "doNotPerform",
-            "medicationCodeableConcept",
-            "medicationReference",
-            "subject",
-            "authoredOn",
-        }
-    ),
-    "Observation": frozenset(
-        {
-            "id",
-            "status",
-            "code",
-            "subject",
-            "focus",
-            "effectiveDateTime",
-            "effectiveInstant",
-            "effectivePeriod",
-            "issued",
-            *OBSERVATION_VALUES,
-            "component",
-            "dataAbsentReason",
-        }
-    ),
-    "Patient": frozenset(
-        {
-            "id",
-            "identifier",
-            "birthDate",
-            "gender",
-        }
-    ),
-    "Procedure": frozenset(
-        {
-            "id",
-            "status",
-            "code",
-            "category",
-            "subject",
-            "performedDateTime",
-            "performedPeriod",
-            "performedString",
-            "performedAge",
-            "performedRange",
-        }
-    ),
+    kind: frozenset(model.model_fields) - {"modifierExtension"} for kind, model in PLAIN.items()
 }
 """The elements that we read: nothing else of a resource can spoil it."""
+
+OBSERVATION_VALUES = tuple(name for name in PLAIN["Observation"].model_fields if name.startswith("value"))
 
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 """FHIR R4, data type id."""
@@ -160,7 +66,7 @@ class UnreadableResource(Exception):
 
 
 def parse(resource: Any) -> Any:
-    """Return `resource`, JSON as parsed, as a fhir.resources object with the elements that we read.
+    """Return `resource`, JSON as parsed, with the elements that we read as fhir.resources has them.
 
     Elements that FHIR R4 does not know are ignored, as the specification asks of a robust
     reader; a modifier extension is not, because it may turn the meaning around.
@@ -173,6 +79,11 @@ def parse(resource: Any) -> Any:
     kind = resource.get("resourceType") if isinstance(resource, Mapping) else None
     if not isinstance(kind, str) or kind not in _TYPES:
         raise UnreadableResource("not a resource of a type that is read here")
+    return plain(resource, kind) or validated(resource, kind)
+
+
+def validated(resource: Mapping[str, Any], kind: str) -> Any:
+    """Return `resource`, of type `kind`, by fhir.resources, whatever shape it has; raises as `parse`."""
     if resource.get("modifierExtension"):
         raise UnreadableResource("it carries a modifier extension, which may change its meaning")
     elements = READ_ELEMENTS[kind]

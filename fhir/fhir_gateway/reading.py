@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which resources of the record concern us, read by fhir.resources; the others are passed over unread.
+"""Which resources of the record concern us, and what they are about; the others are passed over unread.
 
 A resource concerns us when one of its codes or words is known here, or when what it is about cannot be read.
 Whatever is evidently about something else, such as a fracture, can hide nothing, so that it need not be
@@ -29,7 +29,7 @@ from fhir_gateway.parsing import (
     readable_code,
     reference_to,
 )
-from fhir_gateway.plain import evident_day, is_plain
+from fhir_gateway.plain import evident_day, plain
 from fhir_gateway.prefetch import Prefetched
 from fhir_gateway.problem_terms import meanings
 from fhir_gateway.problem_words import names_hcc, problems_in
@@ -119,7 +119,7 @@ class Observations:
     def _is_passed_over(self, resource: Mapping[str, Any], day: date | None, since: date) -> bool:
         if self.whose.owns_raw(resource) is not Belonging.OWN:
             return False
-        return (day is not None and day < since) or is_plain(resource)
+        return (day is not None and day < since) or plain(resource, "Observation") is not None
 
     def _entry(self, resource: Mapping[str, Any]) -> tuple[Entry, ...]:
         try:
