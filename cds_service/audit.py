@@ -18,7 +18,7 @@ import hmac
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
 from cds_service.store.audit import Also, AuditHead, AuditRow, AuditRows
@@ -66,12 +66,13 @@ class AuditEntry:
 
     def as_json(self) -> str:
         """Return it as the text that is stored."""
-        content = asdict(self) | {"at": self.at.astimezone(UTC).isoformat(timespec="milliseconds")}
-        return json.dumps(
-            {name: value for name, value in content.items() if value not in (None, ())},
-            ensure_ascii=True,
-            separators=(",", ":"),
-        )
+        content = {name: getattr(self, name) for name in _FIELDS}
+        content["at"] = self.at.astimezone(UTC).isoformat(timespec="milliseconds")
+        return _AS_JSON({name: value for name, value in content.items() if value not in (None, ())})
+
+
+_FIELDS = tuple(each.name for each in fields(AuditEntry))
+_AS_JSON = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

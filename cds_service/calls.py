@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -131,7 +131,10 @@ class CallRecords:
         )
 
     def _entry(self, call: Call, *, at: datetime, endpoint: str, status: int, answer: bytes) -> AuditEntry:
-        entry = AuditEntry(
+        cards = call.card_uuids
+        spoke = bool(cards or call.suppressed)
+        shown = call.shown
+        return AuditEntry(
             at=at,
             endpoint=endpoint,
             status=status,
@@ -146,18 +149,13 @@ class CallRecords:
             answer=self.trail.digest(answer),
             fetched=call.fetched,
             record=call.record,
-            cards=call.card_uuids,
+            cards=cards,
             suppressed=call.suppressed,
-        )
-        if entry.cards or entry.suppressed:
-            entry = replace(entry, rules=RULES_VERSION, software=self.software_version)
-        if call.shown is None:
-            return entry
-        return replace(
-            entry,
-            study_ref=self.study_ref(call.shown.study.study_instance_uid),
-            revision=call.shown.revision,
-            bundle=call.shown.model.bundle_digest if isinstance(call.shown, Assessment) else None,
+            study_ref=self.study_ref(shown.study.study_instance_uid) if shown else None,
+            revision=shown.revision if shown else None,
+            bundle=shown.model.bundle_digest if isinstance(shown, Assessment) else None,
+            rules=RULES_VERSION if spoke else None,
+            software=self.software_version if spoke else None,
         )
 
 

@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from model.domain import Outcome
 
 T = TypeVar("T")
+
+_Outcome = Annotated[Outcome, Field(union_mode="left_to_right")]
+"""Neither kind has all fields of the other, so that the first that can be read is the one that was written;
+pydantic would read all of it as the other as well."""
 
 
 @cache
@@ -30,14 +34,14 @@ def decode(kind: type[T], value: object) -> T:
 
 def decode_outcome(value: object) -> Outcome:
     """Return the outcome that `encode(Outcome, ...)` wrote."""
-    return cast("Outcome", _adapter(Outcome).validate_python(value))
+    return cast("Outcome", _adapter(_Outcome).validate_python(value))
 
 
 def outcome_to_json(outcome: Outcome) -> str:
     """Return `outcome` as JSON text."""
-    return _adapter(Outcome).dump_json(outcome).decode()
+    return _adapter(_Outcome).dump_json(outcome).decode()
 
 
 def outcome_from_json(text: str) -> Outcome:
     """Return the outcome that `outcome_to_json` wrote."""
-    return cast("Outcome", _adapter(Outcome).validate_json(text))
+    return cast("Outcome", _adapter(_Outcome).validate_json(text))

@@ -22,10 +22,14 @@ def sqlite_module() -> Any:
     return pysqlite3.dbapi2
 
 
+_WITHOUT_BEGIN = "without_begin"
+"""Option of connections to SQLite on which each statement is a transaction of its own."""
+
+
 def create_engine(url: str, *, busy_timeout_s: float) -> sa.Engine:
     """Return an engine whose SQLite transactions take the write lock at once and survive power loss.
 
-    Reads that should not wait for writers use `execution_options(isolation_level="AUTOCOMMIT")`.
+    Reads that should not wait for writers use `reading(engine)`.
     """
     parsed = sa.make_url(url)
     if parsed.get_backend_name() != "sqlite":
@@ -33,7 +37,11 @@ def create_engine(url: str, *, busy_timeout_s: float) -> sa.Engine:
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(
-        parsed, module=sqlite_module(), connect_args={"timeout": busy_timeout_s, "check_same_thread": False}
+        parsed,
+        module=sqlite_module(),
+        connect_args={"timeout": busy_timeout_s, "check_same_thread": False},
+        # Values by name, as psycopg takes them.
+        paramstyle="named",
     )
 
     @sa.event.listens_for(engine, "connect")
@@ -45,11 +53,18 @@ def create_engine(url: str, *, busy_timeout_s: float) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
-        # The event fires for AUTOCOMMIT as well, which is how reads ask not to wait for writers.
-        if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        if _WITHOUT_BEGIN not in connection.get_execution_options():
+            connection.connection.cursor().execute("BEGIN IMMEDIATE")
 
     return engine
+
+
+def reading(engine: sa.Engine) -> sa.Engine:
+    """Return `engine`, from `create_engine`, for reads that do not wait for writers."""
+    if engine.dialect.name == "sqlite":
+        # Not AUTOCOMMIT: setting it and taking it back takes as long as to read.
+        return engine.execution_options(**{_WITHOUT_BEGIN: True})
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
 def create_workflow_engine(url: str, *, busy_timeout_s: float) -> sa.Engine:

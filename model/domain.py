@@ -150,7 +150,7 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _require_uids(*uids: str) -> None:
-    _require(all(is_uid(uid) for uid in uids), "not a UID (PS3.5 9.1)")
+    _require(all(map(is_uid, uids)), "not a UID (PS3.5 9.1)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,7 +339,7 @@ class FeatureVector:
     def __post_init__(self) -> None:
         _require(len(self.names) == len(self.values), "one value for each name")
         _require(len(set(self.names)) == len(self.names), "a feature is named once")
-        _require(all(math.isfinite(v) for v in self.values), "feature values are finite")
+        _require(all(map(math.isfinite, self.values)), "feature values are finite")
 
     def value(self, name: str) -> float:
         """Return the value of feature `name`; raise KeyError if it was not measured."""

@@ -41,6 +41,10 @@ class AssessmentState(StrEnum):
     SUPERSEDED = "superseded"
 
 
+_SEEN = (AssessmentState.ASSESSED.value, AssessmentState.REJECTED.value)
+"""States of what was published and is not superseded."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
     """One look at a study: which instances it covers, and since when."""
@@ -268,24 +272,22 @@ class Assessments:
         asked = {f"patient_id_{n}": key.patient_id for n, key in enumerate(keys)}
         asked |= {f"issuer_{n}": key.issuer for n, key in enumerate(keys)}
         with self._database.read() as connection:
-            row = connection.execute(_current(len(keys)), asked).one_or_none()
-        if row is None:
+            found = self._database.look_up(connection, _current(len(keys)), **asked)
+        if not found:
             return None
-        outcome = outcome_from_json(row.outcome)
-        return AwaitedOutcome(study=outcome.study) if row.came_since else outcome
+        ((text, came_since),) = found
+        outcome = outcome_from_json(text)
+        return AwaitedOutcome(study=outcome.study) if came_since else outcome
 
 
 @cache
 def _current(count: int) -> sa.Select[tuple[str, bool]]:
-    """Return the statement for the newest outcome of a patient with `count` identifiers.
-
-    Asked for with each call of an EHR; building it takes longer than executing.
-    """
+    """Return the statement for the newest outcome of a patient with `count` identifiers."""
     came_since = (
         sa.select(_instances.c.sop_instance_uid)
         .where(_instances.c.study_instance_uid == _assessments.c.study_instance_uid)
         .where(_instances.c.received_at > _assessments.c.covers_until)
-        .where(_instances.c.modality.not_in(_CHANGES_NO_MEASUREMENT))
+        .where(_instances.c.modality.not_in(map(sa.literal, _CHANGES_NO_MEASUREMENT)))
         .exists()
     )
     disputed_since = (
@@ -302,7 +304,7 @@ def _current(count: int) -> sa.Select[tuple[str, bool]]:
     return (
         sa.select(_assessments.c.outcome, sa.or_(came_since, disputed_since).label("came_since"))
         .where(sa.or_(*theirs))
-        .where(_assessments.c.state.in_([AssessmentState.ASSESSED.value, AssessmentState.REJECTED.value]))
+        .where(_assessments.c.state.in_(map(sa.literal, _SEEN)))
         .order_by(sa.func.coalesce(_assessments.c.study_date, "").desc(), _assessments.c.published_at.desc())
         .limit(1)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -60,12 +61,13 @@ class AuditRows:
         """Add the row that follows the head, and do what else belongs to the same transaction."""
         with self._database.write() as connection:
             # SQLite's transaction holds the write lock already; PostgreSQL's waits here for its turn.
-            row = make_row(_head_of(connection, locked=True))
-            connection.execute(
+            row = make_row(self._head(connection, _LOCK))
+            self._database.change(
+                connection,
                 _INSERT,
                 {"seq": row.seq, "entry": row.entry, "previous": row.previous, "digest": row.digest},
             )
-            connection.execute(_MOVE, {"seq": row.seq, "digest": row.digest})
+            self._database.change(connection, _MOVE, {"seq": row.seq, "digest": row.digest})
             if also is not None:
                 also(self._database, connection)
             return row
@@ -78,7 +80,11 @@ class AuditRows:
     def head(self) -> AuditHead:
         """Return where the trail ends."""
         with self._database.read() as connection:
-            return _head_of(connection, locked=False)
+            return self._head(connection, _LOOK)
+
+    def _head(self, connection: sa.Connection, statement: sa.Select[Any]) -> AuditHead:
+        ((seq, digest),) = self._database.look_up(connection, statement)
+        return AuditHead(seq=seq, digest=digest)
 
     def rows(self, *, up_to: int) -> Iterator[AuditRow]:
         """Yield the rows in order of their numbers."""
@@ -96,8 +102,3 @@ class AuditRows:
             if len(found) < _PAGE:
                 return
             last = found[-1].seq
-
-
-def _head_of(connection: sa.Connection, *, locked: bool) -> AuditHead:
-    row = connection.execute(_LOCK if locked else _LOOK).one()
-    return AuditHead(seq=row.seq, digest=row.digest)

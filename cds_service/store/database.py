@@ -6,6 +6,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from cds_service.engines import reading
+from cds_service.store.tables import utc_text
 from model.errors import ArchiveUnavailable
 
 _MIGRATION_LOCK = 0x4843435F434453
@@ -29,6 +33,18 @@ _AWAY = (OperationalError, InterfaceError, PoolTimeout)
 """Faults that may pass: locked, full, unreachable. Others are faults of ours and are not retried."""
 
 
+_Statement = sa.Select[Any] | sa.UpdateBase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Compiled:
+    """A statement as the driver takes it."""
+
+    text: str
+    constants: Mapping[str, object]
+    """Values that the statement brings itself."""
+
+
 class Database:
     """Transactions; what they raise when the database is away is ArchiveUnavailable.
 
@@ -42,10 +58,14 @@ class Database:
 
     def __init__(self, engine: sa.Engine, archive_dir: Path) -> None:
         self._engine = engine
+        self._reading = reading(engine)
+        driver = engine.dialect.loaded_dbapi
+        self._away = (*_AWAY, driver.OperationalError, driver.InterfaceError)
         # SQLite's own waiting looks again only now and then; threads of one process need not.
         self._writing = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
         self.archive_dir = archive_dir
         self._statements: dict[tuple[str, ...], sa.Insert] = {}
+        self._compiled: dict[tuple[_Statement, tuple[str, ...]], _Compiled] = {}
 
     def close(self) -> None:
         """Close the connections of this process."""
@@ -57,17 +77,41 @@ class Database:
         try:
             with self._writing, self._engine.begin() as connection:
                 yield connection
-        except _AWAY as error:
+        except self._away as error:
             raise ArchiveUnavailable(f"database: {type(error).__name__}") from error
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Begin reading, without waiting for writers."""
         try:
-            with self._engine.connect() as connection:
-                yield connection.execution_options(isolation_level="AUTOCOMMIT")
-        except _AWAY as error:
+            with self._reading.connect() as connection:
+                yield connection
+        except self._away as error:
             raise ArchiveUnavailable(f"database: {type(error).__name__}") from error
+
+    def look_up(self, connection: sa.Connection, statement: _Statement, **values: object) -> list[Any]:
+        """Return the rows that `statement` selects, as the driver gives them: times are text.
+
+        For what each call of an EHR asks: executed by the driver itself, a statement takes a tenth of the
+        time of `Connection.execute` on SQLite. An IN needs one statement for each number of values.
+        """
+        asked = self._compile(statement, tuple(values))
+        rows: list[Any] = (
+            _cursor(connection).execute(asked.text, {**asked.constants, **_stored(values)}).fetchall()
+        )
+        return rows
+
+    def change(self, connection: sa.Connection, statement: _Statement, *rows: Mapping[str, object]) -> int:
+        """Execute `statement` with each of `rows`, as `look_up` does; return how many rows it changed."""
+        asked = self._compile(statement, tuple(rows[0]))
+        values = [{**asked.constants, **_stored(row)} for row in rows]
+        cursor = _cursor(connection)
+        if len(values) == 1:
+            cursor.execute(asked.text, values[0])
+        else:
+            cursor.executemany(asked.text, values)
+        count: int = cursor.rowcount
+        return count
 
     def if_absent(self, table: sa.Table) -> sa.Insert:
         """Return the statement that inserts a row, given with its execution, unless its key is taken."""
@@ -77,7 +121,7 @@ class Database:
     def insert_if_absent(self, connection: sa.Connection, table: sa.Table, **values: object) -> bool:
         """Insert a row unless its key is taken; tell whether it was inserted."""
         statement = self._kept(("if absent", table.name), lambda: self.if_absent(table))
-        return connection.execute(statement, values).rowcount == 1
+        return self.change(connection, statement, values) == 1
 
     def insert_or_update(
         self,
@@ -95,7 +139,17 @@ class Database:
             upsert: sa.Insert = statement.on_conflict_do_update(index_elements=key, set_=changed)
             return upsert
 
-        connection.execute(self._kept(("or update", table.name, *rows[0]), build), list(rows))
+        self.change(connection, self._kept(("or update", table.name, *rows[0]), build), *rows)
+
+    def _compile(self, statement: _Statement, names: tuple[str, ...]) -> _Compiled:
+        """Return `statement` for values of these `names`, compiled once."""
+        compiled = self._compiled.get((statement, names))
+        if compiled is None:
+            made = statement.compile(dialect=self._engine.dialect, column_keys=names)
+            constants = {name: value for name, value in made.params.items() if name not in names}
+            compiled = _Compiled(text=str(made), constants=_stored(constants))
+            self._compiled[statement, names] = compiled
+        return compiled
 
     def _insert(self, table: sa.Table) -> Any:
         """Return an INSERT that can say what becomes of a key that is taken; SQLAlchemy has one a dialect."""
@@ -106,6 +160,15 @@ class Database:
         if name not in self._statements:
             self._statements[name] = build()
         return self._statements[name]
+
+
+def _cursor(connection: sa.Connection) -> Any:
+    return connection.connection.cursor()
+
+
+def _stored(values: Mapping[str, object]) -> dict[str, object]:
+    """Return `values` as they are stored."""
+    return {name: utc_text(value) if isinstance(value, datetime) else value for name, value in values.items()}
 
 
 def migrate(engine: sa.Engine) -> None:

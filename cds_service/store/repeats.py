@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,12 +30,16 @@ class Repeats:
         Feedback does not say whose it is. Where somebody else was shown the same card, it may be theirs, and
         the card is not among them.
         """
-        known = {"iss": iss, "tenant": tenant, "viewer": viewer, "cards": list(cards), "since": since}
+        known = {"iss": iss, "tenant": tenant, "viewer": viewer, "since": since}
+        asked = {f"card_{n}": card for n, card in enumerate(cards)}
         with self._database.read() as connection:
-            return frozenset(card for (card,) in connection.execute(_DEALT_WITH, known))
+            rows = self._database.look_up(connection, _dealt_with(len(asked)), **known, **asked)
+        return frozenset(card for (card,) in rows)
 
 
-def _dealt_with() -> sa.Select[Any]:
+@cache
+def _dealt_with(count: int) -> sa.Select[Any]:
+    """Return the statement for what became of `count` cards."""
     mine, others = _viewers.alias("mine"), _viewers.alias("others")
     since = sa.bindparam("since", type_=UtcTime)
     answered = (
@@ -54,12 +59,11 @@ def _dealt_with() -> sa.Select[Any]:
         sa.select(mine.c.card)
         .where(mine.c.iss == sa.bindparam("iss"), mine.c.tenant == sa.bindparam("tenant"))
         .where(mine.c.viewer == sa.bindparam("viewer"), mine.c.shown_at >= since)
-        .where(mine.c.card.in_(sa.bindparam("cards", expanding=True)))
+        .where(mine.c.card.in_(sa.bindparam(f"card_{n}") for n in range(count)))
         .where(answered, ~shown_to_others)
     )
 
 
-_DEALT_WITH = _dealt_with()
 _FORGET = sa.delete(_viewers).where(_viewers.c.shown_at < sa.bindparam("before"))
 
 
@@ -75,7 +79,7 @@ def note_viewer(
     forget_before: datetime,
 ) -> None:
     """Note within a transaction that `viewer` was shown `cards`, and forget what is long ago."""
-    connection.execute(_FORGET, {"before": forget_before})
+    database.change(connection, _FORGET, {"before": forget_before})
     database.insert_or_update(
         connection,
         _viewers,

@@ -9,15 +9,20 @@ from typing import Any
 import sqlalchemy as sa
 
 
+def utc_text(time: datetime) -> str:
+    """Return `time` as it is stored: ISO 8601 in UTC, which sorts as text."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds")
+
+
 class UtcTime(sa.types.TypeDecorator[datetime]):
-    """Times as ISO 8601 text in UTC: sorts as text, the same in SQLite and PostgreSQL."""
+    """Times as `utc_text`: the same in SQLite and PostgreSQL."""
 
     impl = sa.String(32)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, _dialect: Any) -> str | None:
         """Return `value` as it is stored."""
-        return None if value is None else value.astimezone(UTC).isoformat(timespec="microseconds")
+        return None if value is None else utc_text(value)
 
     def process_result_value(self, value: str | None, _dialect: Any) -> datetime | None:
         """Return what is stored, with time zone."""

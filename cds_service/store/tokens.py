@@ -25,7 +25,7 @@ class SeenJwts:
     def has(self, iss: str, jti: str) -> bool:
         """Whether a token was seen before; two calls at once may both hear no, until one is remembered."""
         with self._database.read() as connection:
-            return connection.execute(_KNOWN, {"iss": iss, "jti": jti}).first() is not None
+            return bool(self._database.look_up(connection, _KNOWN, iss=iss, jti=jti))
 
     def remember(self, iss: str, jti: str, expires_at: datetime, *, now: datetime) -> bool:
         """Note a token as seen until it expires; False when it was seen before (a replay)."""
@@ -37,5 +37,5 @@ def remember_jwt(
     database: Database, connection: sa.Connection, iss: str, jti: str, expires_at: datetime, *, now: datetime
 ) -> bool:
     """Note a token within a transaction; False when it was seen before."""
-    connection.execute(_FORGET, {"now": now})
+    database.change(connection, _FORGET, {"now": now})
     return database.insert_if_absent(connection, _seen, iss=iss, jti=jti, expires_at=expires_at)

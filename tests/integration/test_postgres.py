@@ -17,15 +17,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
 
+from cds_service.audit import AuditEntry
 from cds_service.auth import Client, Token, Unauthenticated
 from cds_service.calls import Call, call_records
 from cds_service.engines import create_engine
 from cds_service.logs import StudyRef
 from cds_service.store import DeliveryState, Store, WrittenReport, migrate
+from cds_service.store.database import Database
 from cds_service.store.feedback import CardFeedback
 from cds_service.store.outbox import Claimed
+from cds_service.store.tokens import remember_jwt
 from dicom_listener.instance import StoredInstance
 from model.domain import (
     Assessment,
@@ -36,6 +40,7 @@ from model.domain import (
     Study,
     derived_uid,
 )
+from model.errors import ArchiveUnavailable
 
 STUDY = derived_uid("postgres")
 
@@ -209,6 +214,41 @@ def test_the_audit_trail_is_one_chain_that_nobody_changes_and_feedback_is_kept(
     assert unknown == [(), ()]
     assert (kept.study_instance_uid, kept.revision) == ("", 0)
     assert [(each.reason_code, each.count) for each in counts] == [("r", 1)]
+
+
+@pytest.mark.peer("postgresql")
+def test_a_call_whose_connection_is_lost_keeps_nothing_and_the_next_gets_another(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    engine, administrator = (create_engine(postgres_url, busy_timeout_s=1) for _ in range(2))
+    migrate(engine)
+    store = Store(engine, tmp_path)
+    trail = call_records(store, StudyRef(b"k" * 32), software_version="0").trail
+    now = datetime.now(UTC)
+    entry = AuditEntry(at=now, endpoint="service", status=200, iss="i", tenant="", jti="j")
+
+    def remember(database: Database, connection: sa.Connection) -> None:
+        assert remember_jwt(database, connection, "i", "j", now + timedelta(minutes=5), now=now)
+
+    def lose(database: Database, connection: sa.Connection) -> None:
+        remember(database, connection)
+        with administrator.begin() as other:
+            other.exec_driver_sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            )
+        remember(database, connection)
+
+    with pytest.raises(ArchiveUnavailable):
+        trail.append(entry, also=lose)
+    seen = store.tokens.has("i", "j")
+    head = trail.append(entry, also=remember)
+    report = trail.verify()
+    store.close()
+    administrator.dispose()
+
+    assert not seen
+    assert head.seq == 1
+    assert (report.count, report.faults) == (1, ())
 
 
 def instance(folder: Path, number: int) -> StoredInstance:

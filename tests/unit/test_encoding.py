@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cds_service.encoding import decode_outcome, encode, outcome_from_json, outcome_to_json
-from model.domain import Assessment, NotComputed, NotComputedReason, Outcome
+from model.domain import Assessment, NotComputed, NotComputedReason, Outcome, Rejection, RejectionReason
 
 
 @pytest.fixture
@@ -20,15 +20,23 @@ def assessment(request: pytest.FixtureRequest) -> Assessment:
     return made
 
 
-def test_an_assessment_comes_back_as_it_was(assessment: Assessment) -> None:
+def test_an_outcome_comes_back_as_it_was(assessment: Assessment) -> None:
     doubtful = replace(
         assessment,
         score=NotComputed(reason=NotComputedReason.INDEX_LESION),
         left_out=2,
         index_in_doubt=True,
     )
+    rejected = Rejection(
+        study=assessment.study,
+        revision=3,
+        created_at=assessment.created_at,
+        reason=RejectionReason.NO_LESION,
+        detail="none",
+        software_version="1",
+    )
 
-    for outcome in (assessment, doubtful):
+    for outcome in (assessment, doubtful, rejected):
         assert outcome_from_json(outcome_to_json(outcome)) == outcome
         assert decode_outcome(encode(Outcome, outcome)) == outcome
 

@@ -14,6 +14,7 @@ from cds_service.store import Recorded, Store, migrate
 from cds_service.store.database import NEWEST_REVISION
 from dicom_listener.instance import StoredInstance
 from model.domain import Patient, PatientKey, Rejection, RejectionReason, Study, derived_uid
+from model.errors import ArchiveUnavailable
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 STUDY = derived_uid("study")
@@ -217,6 +218,23 @@ def test_a_card_is_read_while_another_process_writes(store: Store, tmp_path: Pat
     other.dispose()
 
     assert found is None, "and no waiting for the writer, which would have raised"
+
+
+def test_a_call_that_waits_too_long_for_a_writer_hears_that_the_database_is_away(
+    store: Store, tmp_path: Path
+) -> None:
+    writer = create_engine(f"sqlite:///{tmp_path}/store.sqlite", busy_timeout_s=1)
+    waiting = Store(create_engine(f"sqlite:///{tmp_path}/store.sqlite", busy_timeout_s=0.1), tmp_path)
+    expires_at = NOW + timedelta(minutes=5)
+
+    with writer.begin(), pytest.raises(ArchiveUnavailable, match="database: OperationalError"):
+        waiting.tokens.remember("iss", "jti", expires_at, now=NOW)
+    remembered = waiting.tokens.remember("iss", "jti", expires_at, now=NOW)
+    writer.dispose()
+    waiting.close()
+
+    assert remembered
+    assert store.tokens.has("iss", "jti")
 
 
 def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
