@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
@@ -214,6 +214,12 @@ class Whose:
     patient_id: str
     fhir_base: str | None = None
     """`fhirServer` of the request: an absolute reference to any other server may mean anybody."""
+    _usual: frozenset[str] = field(init=False, repr=False, compare=False)
+    """The references that nearly every resource has."""
+
+    def __post_init__(self) -> None:
+        by_id = [f"Patient/{self.patient_id}"] if _ID.fullmatch(self.patient_id) else []
+        object.__setattr__(self, "_usual", frozenset([f"urn:uuid:{self.patient_id}", *by_id]))
 
     def owns(self, resource: Any) -> Belonging:
         """Whether `resource` says that it is about this patient, and about nothing else."""
@@ -232,7 +238,7 @@ class Whose:
     def _refers(self, reference: str | None) -> Belonging:
         if not reference:
             return Belonging.DOUBTFUL
-        if reference == f"urn:uuid:{self.patient_id}":
+        if reference in self._usual:
             return Belonging.OWN
         match = _PATIENT_REFERENCE.fullmatch(reference)
         if match is None:

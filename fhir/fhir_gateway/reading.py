@@ -99,6 +99,8 @@ class Observations:
         is older than a statement that can be used need not be read; it is, unless it is plainly readable,
         because a broken one is told; and before `since` not even that.
         """
+        if about not in self._unread and about not in self._read:
+            return ()
         by_day: dict[date | None, list[Mapping[str, Any]]] = {}
         for resource in self._unread.pop(about, ()):
             by_day.setdefault(evident_day(resource), []).append(resource)
@@ -251,9 +253,14 @@ def _concerns_condition(resource: Mapping[str, Any]) -> bool:
     codes, texts = raw_codes(code), raw_texts(code)
     if codes is None or texts is None or not (codes or texts):
         return True
-    if any(meanings(*pair) or is_cancer_elsewhere(*pair) for pair in codes):
-        return True
-    return finding_of(codes) is not None or bool(problems_in(texts)) or names_hcc(texts)
+    return _is_known_problem(codes) or bool(problems_in(texts)) or names_hcc(texts)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_known_problem(codes: tuple[tuple[str, str], ...]) -> bool:
+    return finding_of(codes) is not None or any(
+        meanings(*pair) or is_cancer_elsewhere(*pair) for pair in codes
+    )
 
 
 def _concerns_medication(resource: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fhir_gateway import synthetic
 from fhir_gateway.facts import patient_facts
+from fhir_gateway.parsing import Belonging, Whose
 from fhir_gateway.plain import evident_day, plain
 from fhir_gateway.prefetch import PREFETCH, REQUIRED
 from fhir_gateway.systems import LOINC, RXNORM, SNOMED, UCUM
@@ -192,6 +193,25 @@ def test_ordinary_observations_are_plain():
 @pytest.mark.parametrize("effective", ["2026-11", "2026-02-30", "20261120", 5, None, "2026-11-20T10:00"])
 def test_a_day_that_is_not_whole_is_not_evident(effective):
     assert evident_day(lab("x", "1975-2", 1, "mg/dL", effectiveDateTime=effective)) is None
+
+
+@pytest.mark.parametrize(
+    ("patient_id", "reference", "belonging"),
+    [
+        ("p1", "Patient/p1", Belonging.OWN),
+        ("p1", "urn:uuid:p1", Belonging.OWN),
+        ("p1", "Patient/p1/_history/2", Belonging.OWN),
+        ("p1", "https://here.example/fhir/Patient/p1", Belonging.OWN),
+        ("p1", "https://there.example/fhir/Patient/p1", Belonging.DOUBTFUL),
+        ("p1", "Patient/p11", Belonging.FOREIGN),
+        ("p1", "Patient/p1 ", Belonging.DOUBTFUL),
+        ("a/b", "Patient/a/b", Belonging.DOUBTFUL),
+    ],
+)
+def test_whose_a_resource_is_follows_from_its_whole_reference(patient_id, reference, belonging):
+    whose = Whose(patient_id=patient_id, fhir_base="https://here.example/fhir/")
+
+    assert whose.owns_raw({"subject": {"reference": reference}}) is belonging
 
 
 # -- what is passed over, and what is not ------------------------------------------------------------
