@@ -21,14 +21,17 @@ class Phrase(str):
 
     def __new__(cls, template: str, values: dict[str, object]) -> Self:
         """Put `values` into the places that `template` names in braces."""
-        english = {
-            name: ", ".join(str(each) for each in value) if isinstance(value, tuple) else value
-            for name, value in values.items()
-        }
-        made = super().__new__(cls, template.format(**english))
+        english = values
+        if tuple in map(type, values.values()):
+            english = {name: _listed(value) for name, value in values.items()}
+        made = str.__new__(cls, template.format_map(english))
         made.template = template
         made.values = values
         return made
+
+
+def _listed(value: object) -> object:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 def phrase(template: str, /, **values: object) -> str:

@@ -45,31 +45,7 @@ class PortalInvasion(StrEnum):
     """Main trunk or contralateral branch."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bclc:
-    """The stages that the facts allow, best first. Never to be filed as a finding by itself."""
-
-    stages: tuple[BclcStage, ...]
-    """All five when nothing is known."""
-    ps_only: bool
-    """Stage C stands, or may stand, on the performance status alone: does it come from the tumour?"""
-    open_facts: tuple[str, ...]
-    """What is not known and would leave fewer stages if it were."""
-    inputs: tuple[ScoreInput, ...] = ()
-
-    @property
-    def known(self) -> bool:
-        """Whether the facts allow one stage only."""
-        return len(self.stages) == 1
-
-    def __str__(self) -> str:
-        if len(self.stages) == len(BclcStage):
-            return "BCLC (2022) unknown"
-        stages = " or ".join(each.value for each in self.stages)
-        return f"BCLC (2022) {stages}" + (", by performance status only" if self.ps_only else "")
-
-
-class _Open(NamedTuple):
+class MayBe(NamedTuple):
     """What each fact may be, whatever the others are: one value on each side of its cut points."""
 
     nodules: tuple[int, ...]
@@ -77,10 +53,11 @@ class _Open(NamedTuple):
     invasion: tuple[bool, ...]
     spread: tuple[bool, ...]
     ps: tuple[int, ...]
+    """0 also for 1 and 2 that do not come from the tumour."""
     end_stage: tuple[bool, ...]
     """End-stage liver function in somebody who is no candidate for a transplant."""
 
-    def stages(self, *, counts_ps: bool) -> frozenset[BclcStage]:
+    def stages(self) -> frozenset[BclcStage]:
         """Return the stage of every way in which the facts may be.
 
         It is read as the stages are defined, the gravest first: each part asks whether some way leads to
@@ -92,9 +69,9 @@ class _Open(NamedTuple):
             found.add(BclcStage.D)
         if not not_terminal or False not in self.end_stage:
             return frozenset(found)
-        if True in self.invasion or True in self.spread or (counts_ps and any(ps > 0 for ps in not_terminal)):
+        if True in self.invasion or True in self.spread or any(ps > 0 for ps in not_terminal):
             found.add(BclcStage.C)
-        if self.tumour_may_be_confined and (not counts_ps or 0 in not_terminal):
+        if self.tumour_may_be_confined and 0 in not_terminal:
             found.update(_confined(nodules, cm) for nodules in self.nodules for cm in self.diameter_cm)
         return frozenset(found)
 
@@ -103,12 +80,38 @@ class _Open(NamedTuple):
         """Whether the tumour itself may be of a stage better than C."""
         return False in self.invasion and False in self.spread
 
-    def is_narrowed_by(self, fact: str, found: frozenset[BclcStage], *, counts_ps: bool) -> bool:
-        """Whether to know `fact` would leave fewer stages than the `found` ones."""
-        values = getattr(self, fact)
-        return len(values) > 1 and any(
-            self._replace(**{fact: (value,)}).stages(counts_ps=counts_ps) != found for value in values
-        )
+    def is_narrowed_by(self, fact: str) -> bool:
+        """Whether to know `fact` would leave fewer stages."""
+        found = self.stages()
+        return any(self._replace(**{fact: (value,)}).stages() != found for value in getattr(self, fact))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bclc:
+    """The stages that the facts allow, best first. Never to be filed as a finding by itself."""
+
+    stages: tuple[BclcStage, ...]
+    """All five when nothing is known."""
+    ps_only: bool
+    """Stage C stands, or may stand, on the performance status alone: does it come from the tumour?"""
+    may_be: MayBe
+    inputs: tuple[ScoreInput, ...] = ()
+
+    @property
+    def open_facts(self) -> tuple[str, ...]:
+        """What is not known and would leave fewer stages if it were."""
+        return tuple(words for fact, words in _WORDS.items() if self.may_be.is_narrowed_by(fact))
+
+    @property
+    def known(self) -> bool:
+        """Whether the facts allow one stage only."""
+        return len(self.stages) == 1
+
+    def __str__(self) -> str:
+        if len(self.stages) == len(BclcStage):
+            return "BCLC (2022) unknown"
+        stages = " or ".join(each.value for each in self.stages)
+        return f"BCLC (2022) {stages}" + (", by performance status only" if self.ps_only else "")
 
 
 _WORDS = {
@@ -177,27 +180,26 @@ def bclc_2022(
     if performance_status is not None and not 0 <= performance_status <= _WORST_PS:
         raise ValueError("a performance status is 0 to 4")
     invasion = True if isinstance(vascular_invasion, PortalInvasion) else vascular_invasion
-    may_be = _Open(
+    counts_ps = ps_tumour_related is not False
+    may_be = MayBe(
         nodules=_possible(nodules, _numbers(nodules_at_least)),
         diameter_cm=_diameters(None if largest_diameter is None else DIAMETER_CM.bounds(largest_diameter)),
         invasion=_possible(invasion, (False, True)),
         spread=_possible(extrahepatic_spread, (False, True)),
-        ps=_possible(performance_status, (0, 1, _TERMINAL_PS)),
+        ps=tuple(
+            0 if ps < _TERMINAL_PS and not counts_ps else ps
+            for ps in _possible(performance_status, (0, 1, _TERMINAL_PS))
+        ),
         end_stage=_possible(_end_stage(child_pugh, transplant_candidate), (False, True)),
     )
-    counts_ps = ps_tumour_related is not False
-    stages = may_be.stages(counts_ps=counts_ps)
+    stages = may_be.stages()
     return Bclc(
         stages=tuple(each for each in BclcStage if each in stages),
         ps_only=counts_ps
         and performance_status in (1, 2)
         and BclcStage.C in stages
         and may_be.tumour_may_be_confined,
-        open_facts=tuple(
-            words
-            for fact, words in _WORDS.items()
-            if may_be.is_narrowed_by(fact, stages, counts_ps=counts_ps)
-        ),
+        may_be=may_be,
         inputs=() if largest_diameter is None else (DIAMETER_CM.input(largest_diameter),),
     )
 

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Protocol
 
 from model.eligibility.criterion import Criterion, Response, Severity
@@ -55,6 +56,11 @@ class Finding:
     """What to do to know it, where that is something else than the criterion's own."""
     left_aside: tuple[Unused, ...] = ()
     """Unknown, and on record: what is outdated or cannot be used."""
+    severity: Severity = field(init=False)
+    """How grave this finding is: it follows from the others."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "severity", self._severity())
 
     @property
     def response(self) -> Response | None:
@@ -63,9 +69,7 @@ class Finding:
             return None
         return self.criterion.graver if self.graver and self.criterion.graver else self.criterion.response
 
-    @property
-    def severity(self) -> Severity:
-        """How grave this finding is."""
+    def _severity(self) -> Severity:
         match self.truth:
             case Truth.MET:
                 return Severity.INFO
@@ -139,11 +143,17 @@ def silent(criterion: Criterion, *, complete: bool = True, reason: str = "") -> 
     return Finding(
         criterion=criterion,
         truth=Truth.UNKNOWN,
-        headline=phrase("no record of {topic}", topic=phrase(criterion.topic)),
+        headline=_no_record_of(criterion.topic),
         reason=(f"{reason or 'Nothing is on record, which is no negative.'}{unread}",),
         silent=True,
         unread=not complete,
     )
+
+
+@lru_cache(maxsize=256)
+def _no_record_of(topic: str) -> str:
+    """Return it once for each criterion: most of them are silent about most patients."""
+    return phrase("no record of {topic}", topic=phrase(topic))
 
 
 class Sourced(Protocol):

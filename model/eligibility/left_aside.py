@@ -78,8 +78,7 @@ _RESTS_ON: Mapping[str, tuple[str, ...]] = {
 
 def left_aside(facts: PatientFacts, *names: str) -> tuple[Unused, ...]:
     """Return the entries on the facts of those names that are not known, each outdated or not usable."""
-    unknown = {name for name in names if not _is_known(facts, name)}
-    return tuple(each for each in facts.unused if each.name in unknown)
+    return tuple(each for each in facts.unused if each.name in names and not _is_known(facts, each.name))
 
 
 def with_left_aside(finding: Finding, facts: PatientFacts) -> Finding:

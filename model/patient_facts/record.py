@@ -91,7 +91,10 @@ class PatientFacts:
 
     def lab(self, analyte: Analyte) -> LabFact | None:
         """The current value of `analyte`; None when it is unknown."""
-        return next((lab for lab in self.labs if lab.analyte is analyte), None)
+        for each in self.labs:
+            if each.analyte is analyte:
+                return each
+        return None
 
     @property
     def is_cholestatic(self) -> bool | None:
@@ -112,7 +115,10 @@ class PatientFacts:
 
     def result(self, test: SerologyTest) -> SerologyFact | None:
         """The current result of `test`; None when it is unknown."""
-        return next((each for each in self.serology if each.test is test), None)
+        for each in self.serology:
+            if each.test is test:
+                return each
+        return None
 
     def preliminary_on(self, *tests: SerologyTest) -> tuple[SerologyFact, ...]:
         """Return the positive results of `tests` that are not final."""

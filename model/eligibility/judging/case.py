@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import lru_cache
 from types import MappingProxyType
 
 from model.eligibility.criterion import Criterion, Threshold
@@ -72,6 +73,9 @@ class Entries:
     """It was so, and before the window only."""
 
 
+_NO_ENTRIES = Entries(within=(), perhaps=(), before=())
+
+
 def entries_since(case: Case, since: date | None, *problems: Problem, ever: bool = False) -> Entries:
     """Return the entries on `problems` from `since` on, or of any age if `ever`."""
 
@@ -81,6 +85,8 @@ def entries_since(case: Case, since: date | None, *problems: Problem, ever: bool
         return None if since is None else entry.is_since(since)
 
     found = [(each, was(each)) for each in case.facts.entries_on(*problems)]
+    if not found:
+        return _NO_ENTRIES
     return Entries(
         within=tuple(each for each, is_so in found if each.status in _HAPPENED and is_so is True),
         perhaps=tuple(
@@ -208,6 +214,8 @@ def now(headline: str, *problems: Problem) -> Judge:
 def active(case: Case, *problems: Problem) -> Entries:
     """Return the entries on `problems` that stand now."""
     entries = case.facts.entries_on(*problems)
+    if not entries:
+        return _NO_ENTRIES
     return Entries(
         within=tuple(each for each in entries if each.status is ProblemStatus.ACTIVE),
         perhaps=tuple(each for each in entries if each.status in _OPEN),
@@ -265,8 +273,10 @@ def within_limit(lab: LabFact, limit: float, *, at_least: bool, unit: str = "") 
     ValueError
         The value is in another unit than `unit`.
     """
-    value = lab.quantity.value * _factor(lab, unit)
-    return quantity_within_limit(replace(lab.quantity, value=value), limit, at_least=at_least)
+    quantity, factor = lab.quantity, _factor(lab, unit)
+    if factor != 1.0:
+        quantity = replace(quantity, value=quantity.value * factor)
+    return quantity_within_limit(quantity, limit, at_least=at_least)
 
 
 def _factor(lab: LabFact, unit: str) -> float:
@@ -284,8 +294,9 @@ def quantity_within_limit(quantity: Quantity, limit: float, *, at_least: bool) -
 
     A value within rounding of the limit is the limit itself; then "<50" is certainly below 50.
     """
-    value = limit if math.isclose(quantity.value, limit, rel_tol=_LEEWAY) else quantity.value
-    low, high = replace(quantity, value=value).bounds
+    if math.isclose(quantity.value, limit, rel_tol=_LEEWAY):
+        quantity = replace(quantity, value=limit)
+    low, high = quantity.bounds
     if at_least:
         return True if low >= limit else False if high < limit else None
     return True if high <= limit else False if low > limit else None
@@ -338,8 +349,9 @@ def lab_finding(
     return not_met(criterion, headline, reason, sources=[lab.source], graver=graver)
 
 
-def _beyond(criterion: Criterion, threshold: Threshold, *, at_least: bool) -> str:
-    words = {"topic": phrase(criterion.topic), "limit": threshold.words}
+@lru_cache(maxsize=256)
+def _beyond(topic: str, threshold: Threshold, *, at_least: bool) -> str:
+    words = {"topic": phrase(topic), "limit": threshold.words}
     return phrase("{topic} below {limit}", **words) if at_least else phrase("{topic} above {limit}", **words)
 
 
@@ -366,7 +378,7 @@ def limit(analyte: Analyte, *, at_least: bool = False) -> Judge:
                 in_doubt=True,
             )
         keeps = within_limit(lab, threshold.value, at_least=at_least, unit=threshold.unit)
-        return lab_finding(criterion, lab, keeps, _beyond(criterion, threshold, at_least=at_least))
+        return lab_finding(criterion, lab, keeps, _beyond(criterion.topic, threshold, at_least=at_least))
 
     return judge
 
@@ -396,6 +408,6 @@ def multiple_of_normal(analyte: Analyte) -> Judge:
             )
         threshold = criterion.threshold()
         keeps = within_limit(lab, threshold.value * normal, at_least=False)
-        return lab_finding(criterion, lab, keeps, _beyond(criterion, threshold, at_least=False))
+        return lab_finding(criterion, lab, keeps, _beyond(criterion.topic, threshold, at_least=False))
 
     return judge
