@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import date
+from functools import cache
 from typing import Any
 
 from cds_service.markdown import bullets, escaped, link, table
@@ -74,14 +75,22 @@ class Detail:
     def findings(self, findings: Sequence[Finding], severity: Severity) -> list[str]:
         """Return what is not met, what is unknown and what is met, in that order and apart."""
         say = self.texts.say
-        dates = dict(_dates(self.facts))
+        dates: dict[str, date] = {}
+        _note_dates(self.facts, dates)
         sections = []
         if not_met := [self._reason(each, dates) for each in findings if each.truth is Truth.NOT_MET]:
             sections.append(_section(say(_TITLES[severity]), bullets(not_met)))
-        unknown = [each for each in findings if each.truth is Truth.UNKNOWN]
-        if told := [self._reason(each, dates) for each in unknown if not _is_told_shortly(each)]:
+        told: list[str] = []
+        shortly: list[Finding] = []
+        for each in findings:
+            if each.truth is Truth.UNKNOWN:
+                if _is_told_shortly(each):
+                    shortly.append(each)
+                else:
+                    told.append(self._reason(each, dates))
+        if told:
             sections.append(_section(say("Unknown"), bullets(told)))
-        sections += self._told_shortly([each for each in unknown if _is_told_shortly(each)])
+        sections += self._told_shortly(shortly)
         met = [each for each in findings if each.truth is Truth.MET]
         if met:
             # A topic alone, such as ascites, would read as if there were some.
@@ -362,14 +371,19 @@ def _listed_sources(references: Sequence[str], dates: Mapping[str, date]) -> str
     return ", ".join(listed) + (f", +{more}" if more > 0 else "")
 
 
-def _dates(facts: Any) -> Iterator[tuple[str, date]]:
-    """Yield reference and day of every source in `facts`, wherever it stands."""
-    if isinstance(facts, Source):
-        if facts.on is not None:
-            yield facts.reference, facts.on
-    elif is_dataclass(facts):
-        for each in fields(facts):
-            yield from _dates(getattr(facts, each.name))
-    elif isinstance(facts, tuple):
-        for each in facts:
-            yield from _dates(each)
+def _note_dates(fact: Any, dates: dict[str, date]) -> None:
+    """Put the day of every source in `fact`, wherever it stands, to its reference in `dates`."""
+    if isinstance(fact, Source):
+        if fact.on is not None:
+            dates[fact.reference] = fact.on
+    elif isinstance(fact, tuple):
+        for each in fact:
+            _note_dates(each, dates)
+    else:
+        for name in _names_of_fields(type(fact)):  # type: ignore[arg-type]  # mypy: a class is unhashable
+            _note_dates(getattr(fact, name), dates)
+
+
+@cache
+def _names_of_fields(kind: type) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind)) if is_dataclass(kind) else ()

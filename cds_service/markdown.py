@@ -10,8 +10,11 @@ import html
 import re
 from collections.abc import Sequence
 
-_PUNCTUATION = str.maketrans({character: f"\\{character}" for character in "\\`*_[]{}#!|~@$^"})
-"""Emphasis, code, links, images, tables, strikethrough and autolinks; `<`, `>` and `&` become entities."""
+_ESCAPES = str.maketrans(
+    {character: f"\\{character}" for character in "\\`*_[]{}#!|~@$^"}
+    | {character: html.escape(character, quote=True) for character in "<>&\"'"}
+)
+"""Emphasis, code, links, images, tables, strikethrough and autolinks; what HTML reads becomes entities."""
 
 _AUTOLINK = re.compile(r"(:|www)(//|\.)", re.IGNORECASE)
 
@@ -20,13 +23,13 @@ _MAX_LENGTH = 200
 
 def escaped(text: str, limit: int = _MAX_LENGTH) -> str:
     """Return `text` on one line, without control characters, cut to `limit` characters."""
-    visible = "".join(character if character.isprintable() else " " for character in text)
-    line = " ".join(visible.split())
+    if not text.isprintable():
+        text = "".join(character if character.isprintable() else " " for character in text)
+    line = " ".join(text.split())
     if len(line) > limit:
         line = line[: limit - 1] + "…"
-    text = html.escape(line.translate(_PUNCTUATION), quote=True)
     # What GitHub-flavoured Markdown links without any brackets; elsewhere a dot or colon is only that.
-    return _AUTOLINK.sub(r"\1\\\2", text)
+    return _AUTOLINK.sub(r"\1\\\2", line.translate(_ESCAPES))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

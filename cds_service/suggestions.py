@@ -202,9 +202,10 @@ class Suggester:
             surface = facts.result(SerologyTest.HBSAG)
             in_doubt = surface is not None and surface.result is not SerologyResult.POSITIVE
             return (Orderable.HBV_DNA,) if in_doubt else ()
-        hcv = facts.result(SerologyTest.ANTI_HCV)
-        if identifier == "R34" and hcv is not None and hcv.result is SerologyResult.POSITIVE:
-            return (Orderable.HCV_RNA,)
+        if identifier == "R34":
+            hcv = facts.result(SerologyTest.ANTI_HCV)
+            if hcv is not None and hcv.result is SerologyResult.POSITIVE:
+                return (Orderable.HCV_RNA,)
         return _RESOLVES.get(identifier, ())
 
     def _is_settled(self, orderable: Orderable) -> bool:

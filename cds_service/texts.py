@@ -35,6 +35,9 @@ class Texts:
 
         Values are looked up as those of a `Phrase` are.
         """
+        if self is ENGLISH:
+            # A phrase is its own English text.
+            return str(Phrase(text, values) if values and not isinstance(text, Phrase) else text)
         if isinstance(text, Phrase):
             return self._filled(text.template, text.values)
         return self._filled(text, values) if values else self._look_up(text)

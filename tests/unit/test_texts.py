@@ -6,11 +6,14 @@ import io
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from gettext import NullTranslations
 from pathlib import Path
 
 import pytest
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cds_service.cards import cards
 from cds_service.identity import NoImaging
@@ -135,6 +138,35 @@ def test_a_phrase_is_its_english_text():
 
     assert said == "2 of infliximab"
     assert ENGLISH.say(said) == said
+
+
+TEXTS = st.sampled_from(["", "unknown", "outdated", "{x} {", "Observation/1 (final)"])
+TEMPLATES = st.sampled_from(["{a}", "{a} of {b}.", "{b}: {a:>4}, {b}", "nothing"])
+PLAIN = st.one_of(
+    TEXTS,
+    st.integers(),
+    st.floats(),
+    st.sampled_from([*Drug][:3]),
+    TEXTS.filter(lambda text: "{" not in text).map(phrase),
+)
+
+
+def or_listed(values):
+    return st.one_of(values, st.lists(values, max_size=3).map(tuple))
+
+
+PHRASES = st.builds(lambda text, a, b: phrase(text, a=a, b=b), TEMPLATES, or_listed(PLAIN), or_listed(PLAIN))
+VALUES = or_listed(st.one_of(PLAIN, PHRASES))
+
+
+@given(template=TEMPLATES, a=VALUES, b=VALUES)
+def test_english_is_what_a_catalogue_without_a_translation_says(template, a, b):
+    untranslated = Texts("zz", NullTranslations())
+    said = phrase(template, a=a, b=b)
+
+    assert ENGLISH.say(said) == untranslated.say(said)
+    assert ENGLISH.say(template, a=a, b=b) == untranslated.say(template, a=a, b=b)
+    assert type(ENGLISH.say(said)) is str
 
 
 def test_every_override_reason_has_words_in_the_readers_language(languages):
