@@ -114,45 +114,28 @@ class _Reference(_Part):
 
 
 class _Identifier(_Part):
-    assigner: ClassVar[None] = None
-
     use: Literal["usual", "official", "temp", "secondary", "old"] | None = None
     type: _Concept | None = None
     system: _Word | None = None
     value: _Text | None = None
     period: _Period | None = None
+    assigner: _Reference | None = None
 
 
-class _Component(_Part):
+class _ReferenceRange(_Part):
     modifierExtension: ClassVar[None] = None
-    dataAbsentReason: ClassVar[None] = None
-    interpretation: ClassVar[None] = None
-    referenceRange: ClassVar[None] = None
-    valueCodeableConcept: ClassVar[None] = None
-    valueBoolean: ClassVar[None] = None
-    valueString: ClassVar[None] = None
-    valueInteger: ClassVar[None] = None
-    valueRange: ClassVar[None] = None
-    valueRatio: ClassVar[None] = None
-    valueSampledData: ClassVar[None] = None
-    valueTime: ClassVar[None] = None
-    valueDateTime: ClassVar[None] = None
-    valuePeriod: ClassVar[None] = None
+    appliesTo: ClassVar[None] = None
+    age: ClassVar[None] = None
 
-    code: _Concept
-    valueQuantity: _Quantity
+    low: _Quantity | None = None
+    high: _Quantity | None = None
+    type: _Concept | None = None
+    text: _Text | None = None
 
 
-class PlainResource(BaseModel):
-    """The elements of a resource that are read: whatever else it holds is passed over."""
-
-    model_config = ConfigDict(extra="ignore", strict=True)
-
+class _Choosing(BaseModel):
     choices: ClassVar[tuple[tuple[int, frozenset[str]], ...]] = ()
     """Elements of which FHIR allows one at most, and how many it requires."""
-
-    id: _Id | None = None
-    modifierExtension: None = None
 
     @model_validator(mode="after")
     def _keeps_to_its_choices(self) -> Self:
@@ -161,6 +144,36 @@ class PlainResource(BaseModel):
             if not required <= len(given) <= 1:
                 raise ValueError("none or several of a choice")
         return self
+
+
+class _Component(_Part, _Choosing):
+    modifierExtension: ClassVar[None] = None
+    dataAbsentReason: ClassVar[None] = None
+    valueBoolean: ClassVar[None] = None
+    valueInteger: ClassVar[None] = None
+    valueRange: ClassVar[None] = None
+    valueRatio: ClassVar[None] = None
+    valueSampledData: ClassVar[None] = None
+    valueTime: ClassVar[None] = None
+    valueDateTime: ClassVar[None] = None
+    valuePeriod: ClassVar[None] = None
+    choices = ((0, frozenset({"valueQuantity", "valueCodeableConcept", "valueString"})),)
+
+    code: _Concept
+    valueQuantity: _Quantity | None = None
+    valueCodeableConcept: _Concept | None = None
+    valueString: _Text | None = None
+    interpretation: list[_Concept] | None = None
+    referenceRange: list[_ReferenceRange] | None = None
+
+
+class PlainResource(_Choosing):
+    """The elements of a resource that are read: whatever else it holds is passed over."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    id: _Id | None = None
+    modifierExtension: None = None
 
     @classmethod
     def get_resource_type(cls) -> str:

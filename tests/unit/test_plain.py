@@ -36,7 +36,22 @@ EXAMPLES = [
         ("Observation", _OBSERVATION | {"effectivePeriod": PERIOD, "valueBoolean": False}),
         ("Observation", _OBSERVATION | {"effectiveInstant": INSTANT, "valueString": "negative"}),
         ("Observation", _OBSERVATION | {"valueInteger": 2, "dataAbsentReason": {"text": "unknown"}}),
-        ("Observation", _OBSERVATION | {"component": [{"code": CODE, "valueQuantity": QUANTITY}]}),
+        (
+            "Observation",
+            _OBSERVATION
+            | {
+                "component": [
+                    {
+                        "code": CODE,
+                        "valueQuantity": QUANTITY,
+                        "interpretation": [CODE],
+                        "referenceRange": [{"low": QUANTITY, "type": CODE, "text": "adults"}],
+                    },
+                    {"code": CODE, "valueCodeableConcept": CODE},
+                    {"code": CODE, "valueString": "nasal"},
+                ]
+            },
+        ),
         (
             "Condition",
             {
@@ -81,7 +96,8 @@ EXAMPLES = [
             {
                 "id": "p1",
                 "identifier": [
-                    {"use": "old", "type": CODE, "system": "urn:oid:1.2", "value": "00123", "period": PERIOD}
+                    {"use": "old", "type": CODE, "system": "urn:oid:1.2", "value": "00123", "period": PERIOD},
+                    {"system": "urn:oid:1.3", "value": "7", "assigner": SUBJECT},
                 ],
                 "birthDate": "1961-05-04",
                 "gender": "female",
@@ -152,6 +168,9 @@ def test_an_element_that_nobody_reads_makes_no_resource_less_plain():
         {"valueQuantity": {"value": "5"}},
         {"valueQuantity": {"value": True}},
         {"valueQuantity": QUANTITY, "valueString": "x"},
+        {"component": [{"code": CODE, "valueQuantity": QUANTITY, "valueString": "x"}]},
+        {"component": [{"code": CODE, "modifierExtension": [{"url": "http://e"}]}]},
+        {"component": [{"code": CODE, "unheardOf": "x"}]},
         {"focus": [SUBJECT]},
         {"valueRange": {"low": {"value": 1}}},
     ],
