@@ -30,9 +30,19 @@ _LOCAL = re.compile(
 )
 
 
-def daily_dose(request: Mapping[str, Any]) -> Quantity | None:
-    """Return the dose per day in mg of a MedicationRequest, JSON as parsed; None where it is not plain."""
-    dosage = _only_dosage(request)
+def only_dosage(request: Mapping[str, Any]) -> Any:
+    """Return the Dosage of a MedicationRequest, JSON as parsed; None for several, and for a broken one."""
+    listed = request.get("dosageInstruction")
+    if not isinstance(listed, list) or len(listed) != 1:
+        return None
+    try:
+        return Dosage.model_validate(listed[0])
+    except (ValidationError, TypeError, ValueError, AttributeError, KeyError):
+        return None
+
+
+def daily_dose(dosage: Any) -> Quantity | None:
+    """Return the dose per day in mg of the `only_dosage`; None where it is not plain."""
     if dosage is None or dosage.asNeededBoolean or dosage.asNeededCodeableConcept is not None:
         return None
     rates = list(dosage.doseAndRate or [])
@@ -46,23 +56,20 @@ def daily_dose(request: Mapping[str, Any]) -> Quantity | None:
     return Quantity(value=float(f"{float(quantity.value) * _MG[unit] * times:.6g}"), unit="mg")
 
 
-def is_systemic(request: Mapping[str, Any], texts: Iterable[str]) -> bool | None:
-    """Return whether the drug goes to the whole body, by the words for its way and its form."""
-    dosage = _only_dosage(request)
+def is_systemic(dosage: Any, texts: Iterable[str]) -> bool | None:
+    """Return whether the drug goes to the whole body, by the words for its way and its form.
+
+    Parameters
+    ----------
+    dosage
+        The `only_dosage`, or None.
+    texts
+        The words for the drug.
+    """
     words = [*texts, *(texts_of(dosage.route) if dosage is not None else ())]
     systemic = any(_SYSTEMIC.search(text) for text in words)
     local = any(_LOCAL.search(text) for text in words)
     return None if systemic == local else systemic
-
-
-def _only_dosage(request: Mapping[str, Any]) -> Any:
-    listed = request.get("dosageInstruction")
-    if not isinstance(listed, list) or len(listed) != 1:
-        return None
-    try:
-        return Dosage.model_validate(listed[0])
-    except (ValidationError, TypeError, ValueError, AttributeError, KeyError):
-        return None
 
 
 def _times_a_day(timing: Any) -> float | None:

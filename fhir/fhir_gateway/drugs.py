@@ -69,6 +69,9 @@ def _is_told(pairs: tuple[tuple[str, str], ...], texts: tuple[str, ...]) -> bool
     return bool(texts) and all(names_other_drugs_only(text) for text in texts)
 
 
+ORDER = {drug: place for place, drug in enumerate(Drug)}
+"""The place of each drug where they are told one after the other."""
+
 OF_REGIMENS = frozenset({DrugRole.CHECKPOINT_INHIBITOR, DrugRole.ANTI_ANGIOGENIC})
 """Why a drug treats the tumour."""
 

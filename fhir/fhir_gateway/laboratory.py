@@ -71,15 +71,18 @@ def laboratory_facts(
     outdated: list[LabFact] = []
     not_final: list[LabFact] = []
     unused: list[Unused] = []
+    of_some = _windows(windows)
     for analyte in Analyte:
         decode = functools.partial(_value, analyte=analyte, converter=converter)
-        window = _window(analyte, windows)
+        window = of_some.get(analyte, windows.blood)
         entries: list[Entry] = []
         statements = observations.statements(
             analyte,
             functools.partial(_stated, entries=entries, now=now, decode=decode),
             since=now.date() - window,
         )
+        if not statements:
+            continue
         if analyte in _LOADS:
             found = preliminary(entries, statements, now, decode, finds=_is_detected)
             if found is not None and found.value is not None:
@@ -133,20 +136,15 @@ def _lab(analyte: Analyte, statement: Statement[_Value], value: _Value) -> LabFa
     )
 
 
-def _window(analyte: Analyte, windows: RecordWindows) -> timedelta:
-    match analyte:
-        case Analyte.BILIRUBIN | Analyte.ALBUMIN | Analyte.INR:
-            return windows.liver_function
-        case Analyte.AFP | Analyte.CRP | Analyte.DCP:
-            return windows.tumour_markers
-        case Analyte.TSH:
-            return windows.thyroid
-        case Analyte.HBV_DNA | Analyte.HCV_RNA:
-            return windows.viral_load
-        case Analyte.URINE_PROTEIN_24H | Analyte.URINE_PROTEIN_CREATININE:
-            return windows.urine_protein
-        case _:
-            return windows.blood
+def _windows(windows: RecordWindows) -> Mapping[Analyte, timedelta]:
+    """Return how old each analyte may be; those that are left out as old as a blood count."""
+    return {
+        **dict.fromkeys((Analyte.BILIRUBIN, Analyte.ALBUMIN, Analyte.INR), windows.liver_function),
+        **dict.fromkeys((Analyte.AFP, Analyte.CRP, Analyte.DCP), windows.tumour_markers),
+        Analyte.TSH: windows.thyroid,
+        **dict.fromkeys((Analyte.HBV_DNA, Analyte.HCV_RNA), windows.viral_load),
+        **dict.fromkeys((Analyte.URINE_PROTEIN_24H, Analyte.URINE_PROTEIN_CREATININE), windows.urine_protein),
+    }
 
 
 def _value(entry: Entry, analyte: Analyte, converter: UnitConverter) -> _Value:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from fhir_gateway.drugs import OF_REGIMENS
-from fhir_gateway.medications import contained_in, named_drugs
+from fhir_gateway.drugs import OF_REGIMENS, ORDER
+from fhir_gateway.medications import named_drugs
 from fhir_gateway.parsing import day_of, reference_to
-from model.patient_facts import Drug, PastDrug, Source
+from model.patient_facts import PastDrug, Source
 
 _OVER = frozenset({"completed", "stopped"})
 """Statuses of an order that was in force once; a cancelled one never was."""
@@ -52,7 +52,7 @@ def medication_history(
                 on=day_of(request.authoredOn),
                 status=request.status,
             )
-            named = named_drugs(request, {**included, **contained_in(raw)}, fhir_base)
+            named = named_drugs(request, raw, included, fhir_base)
             found += [PastDrug(drug=drug, source=source) for drug in named.drugs if drug.role in OF_REGIMENS]
             is_told &= named.is_told
     for administration, raw in administrations:
@@ -64,14 +64,13 @@ def medication_history(
                 on=day_of(given),
                 status=administration.status,
             )
-            named = named_drugs(administration, {**included, **contained_in(raw)}, fhir_base)
+            named = named_drugs(administration, raw, included, fhir_base)
             found += [
                 PastDrug(drug=drug, source=source, was_given=True)
                 for drug in named.drugs
                 if drug.role in OF_REGIMENS
             ]
             is_told &= named.is_told
-    order = list(Drug)
-    found.sort(key=lambda each: (order.index(each.drug), each.source.reference))
+    found.sort(key=lambda each: (ORDER[each.drug], each.source.reference))
     found.sort(key=lambda each: each.source.on or date.min, reverse=True)
     return MedicationHistory(drugs=tuple(found), is_told=is_told)

@@ -10,8 +10,8 @@ from typing import Any
 
 from fhir.resources.R4B.codeableconcept import CodeableConcept
 
-from fhir_gateway.dosage import daily_dose, is_systemic
-from fhir_gateway.drugs import OF_REGIMENS, drugs, is_told
+from fhir_gateway.dosage import daily_dose, is_systemic, only_dosage
+from fhir_gateway.drugs import OF_REGIMENS, ORDER, drugs, is_told
 from fhir_gateway.parsing import Belonging, UnreadableResource, Whose, day_of, parse, reference_to
 from fhir_gateway.systems import texts_of, words_of
 from model.patient_facts import ActiveDrug, Drug, DrugRole, Source
@@ -120,7 +120,7 @@ def medication_list(
     for request, raw in requests:
         if request.status in _NOT_TAKEN or request.doNotPerform:
             continue
-        named = named_drugs(request, {**included, **contained_in(raw)}, fhir_base)
+        named = named_drugs(request, raw, included, fhir_base)
         if request.status != "active" or request.intent not in _ORDERS:
             uncertain += bool(named.drugs) or not named.is_told
             continue
@@ -129,26 +129,24 @@ def medication_list(
                 unrecognised.append(named.words)
             else:
                 nameless += 1
+        if not named.drugs:
+            continue
+        source = Source(
+            reference=reference_to(request, "MedicationRequest"),
+            on=day_of(request.authoredOn),
+            status=request.status,
+        )
+        dosage = only_dosage(raw)
+        dose, by_system = daily_dose(dosage), is_systemic(dosage, named.texts)
         for drug in named.drugs:
-            source = Source(
-                reference=reference_to(request, "MedicationRequest"),
-                on=day_of(request.authoredOn),
-                status=request.status,
-            )
-            active = ActiveDrug(
-                drug=drug,
-                source=source,
-                daily_dose=daily_dose(raw),
-                is_systemic=is_systemic(raw, named.texts),
-            )
+            active = ActiveDrug(drug=drug, source=source, daily_dose=dose, is_systemic=by_system)
             if drug.role in _BY_DOSE_AND_ROUTE:
                 each_order.append(active)
             elif drug not in taken or _order(source) > _order(taken[drug].source):
                 taken[drug] = active
-    in_order = list(Drug)
     newest_first = sorted((*taken.values(), *each_order), key=lambda each: _order(each.source), reverse=True)
     return MedicationList(
-        drugs=tuple(sorted(newest_first, key=lambda each: in_order.index(each.drug))),
+        drugs=tuple(sorted(newest_first, key=lambda each: ORDER[each.drug])),
         unrecognised=tuple(dict.fromkeys(unrecognised)),
         nameless=nameless,
         uncertain=uncertain,
@@ -196,7 +194,7 @@ def ordered_drugs(
             continue
         if request.doNotPerform or request.status not in _BEING_ORDERED or belonging is Belonging.FOREIGN:
             continue
-        named = named_drugs(request, {**included, **contained_in(resource)}, whose.fhir_base)
+        named = named_drugs(request, resource, included, whose.fhir_base)
         of_regimens = any(drug.role in OF_REGIMENS for drug in named.drugs)
         status_in_doubt |= of_regimens and not has_status
         incomplete |= not named.is_told
@@ -329,7 +327,7 @@ def _is_told_by_words(display: Any) -> bool:
     )
 
 
-def contained_in(resource: Mapping[str, Any]) -> dict[str, Any]:
+def _contained_in(resource: Mapping[str, Any]) -> dict[str, Any]:
     """Return the Medications contained in `resource`, by reference (`#id`)."""
     contained = resource.get("contained")
     read = [_medication(each) for each in contained] if isinstance(contained, list) else []
@@ -352,13 +350,25 @@ def _medication(resource: Any) -> Any:
         return None
 
 
-def named_drugs(request: Any, medications: Mapping[str, Any], fhir_base: str | None) -> NamedDrugs:
-    """Return how a MedicationRequest or a MedicationAdministration names its drug."""
+def named_drugs(
+    request: Any, raw: Mapping[str, Any], included: Mapping[str, Any], fhir_base: str | None
+) -> NamedDrugs:
+    """Return how a MedicationRequest or a MedicationAdministration names its drug.
+
+    Parameters
+    ----------
+    raw
+        The same as JSON as parsed, which may contain the Medication that it refers to.
+    included
+        Medications that came beside, by reference and by `fullUrl`.
+    """
     if request.medicationCodeableConcept is not None:
         return NamedDrugs(product=(request.medicationCodeableConcept,), ingredients=())
     reference = request.medicationReference
     if reference is None:
         return NamedDrugs(product=(), ingredients=())
+    contained = _contained_in(raw)
+    medications = {**included, **contained} if contained else included
     literal = reference.reference or ""
     here = f"{fhir_base.rstrip('/')}/" if fhir_base else ""
     medication = medications.get(literal) or medications.get(literal.removeprefix(here))

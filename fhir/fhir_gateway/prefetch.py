@@ -117,35 +117,28 @@ def read_prefetch(prefetch: Mapping[str, Any]) -> Prefetched:
     )
 
 
-def _each_once(resources: Iterable[Any]) -> tuple[Any, ...]:
+def _each_once(resources: Sequence[Any]) -> tuple[Any, ...]:
     """Return each resource in its newest version; versions that cannot be ordered are all kept.
 
     Then they contradict each other in the open, where choosing one would hide it.
     """
+    identities = [_identity(each) for each in resources]
+    if len(set(identities)) == len(identities):
+        return tuple(resources)
     once: list[Any] = []
     places: dict[tuple[str, str], list[int]] = {}
-    for resource in resources:
-        identity = _identity(resource)
-        if identity is None:
-            once.append(resource)
-        elif (held := places.get(identity)) is None:
-            places[identity] = [len(once)]
-            once.append(resource)
+    for identity, resource in zip(identities, resources, strict=True):
+        held = places.setdefault(identity, []) if identity is not None else []
+        for place in held:
+            if _content(resource) == _content(once[place]) or _is_newer(once[place], resource):
+                break
+            if _is_newer(resource, once[place]):
+                once[place] = resource
+                break
         else:
-            _hold(resource, once, held)
+            held.append(len(once))
+            once.append(resource)
     return tuple(once)
-
-
-def _hold(resource: Mapping[str, Any], once: list[Any], held: list[int]) -> None:
-    """Put `resource` where an older version of it is held, or beside those of which none is known newer."""
-    for place in held:
-        if _content(resource) == _content(once[place]) or _is_newer(once[place], resource):
-            return
-        if _is_newer(resource, once[place]):
-            once[place] = resource
-            return
-    held.append(len(once))
-    once.append(resource)
 
 
 def _content(resource: Mapping[str, Any]) -> dict[str, Any]:

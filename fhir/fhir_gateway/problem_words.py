@@ -6,8 +6,10 @@ A word never says that somebody has something: it only keeps us from saying that
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 from model.patient_facts import Problem, ProcedureKind
 
@@ -251,14 +253,38 @@ def problem_patterns() -> Mapping[Problem, re.Pattern[str]]:
     return _PROBLEM_PATTERNS
 
 
+_TERM_MAX_LENGTH = 120
+"""A longer text is no term that comes again, and may tell of its patient: nothing of it is kept."""
+
+Said = TypeVar("Said")
+
+
+def _of_a_term(function: Callable[[str], Said]) -> Callable[[str], Said]:
+    """Return `function`, of which what it says of a term is kept."""
+    kept = functools.lru_cache(maxsize=4096)(function)
+
+    @functools.wraps(function)
+    def said(text: str) -> Said:
+        return kept(text) if len(text) <= _TERM_MAX_LENGTH else function(text)
+
+    return said
+
+
+_NO_PROBLEM: frozenset[Problem] = frozenset()
+_NO_PROCEDURE: frozenset[ProcedureKind] = frozenset()
+
+
 def problems_in(texts: Iterable[str]) -> frozenset[Problem]:
     """Return the problems that `texts` name, other than of relatives or as absent."""
-    found: set[Problem] = set()
-    for text in texts:
-        named = _named(_NO_CANDIDATE.sub(" ", text))
-        if named and not _RELATIVES.search(text) and not _NEGATED.match(text):
-            found |= named - _BLEEDS if _WITHOUT_BLEEDING.search(text) else named
-    return frozenset(found)
+    return _NO_PROBLEM.union(*map(_problems, texts))
+
+
+@_of_a_term
+def _problems(text: str) -> frozenset[Problem]:
+    named = _named(_NO_CANDIDATE.sub(" ", text))
+    if not named or _RELATIVES.search(text) or _NEGATED.match(text):
+        return _NO_PROBLEM
+    return named - _BLEEDS if _WITHOUT_BLEEDING.search(text) else named
 
 
 def names_hcc(texts: Iterable[str]) -> bool:
@@ -266,9 +292,12 @@ def names_hcc(texts: Iterable[str]) -> bool:
 
     "(HCC)" behind a name is none: there it is the mark of a hierarchical condition category of US payers.
     """
-    return any(
-        _HCC.search(text) and not _RELATIVES.search(text) and not _NEGATED.match(text) for text in texts
-    )
+    return any(map(_names_hcc, texts))
+
+
+@_of_a_term
+def _names_hcc(text: str) -> bool:
+    return bool(_HCC.search(text) and not _RELATIVES.search(text) and not _NEGATED.match(text))
 
 
 def names_other_kind(texts: Iterable[str]) -> bool:
@@ -278,7 +307,12 @@ def names_other_kind(texts: Iterable[str]) -> bool:
 
 def is_of_relatives(texts: Iterable[str]) -> bool:
     """Whether any of `texts` speaks of relatives."""
-    return any(_RELATIVES.search(text) for text in texts)
+    return any(map(_speaks_of_relatives, texts))
+
+
+@_of_a_term
+def _speaks_of_relatives(text: str) -> bool:
+    return _RELATIVES.search(text) is not None
 
 
 def says_high_risk_varices(texts: Iterable[str]) -> bool:
@@ -287,18 +321,20 @@ def says_high_risk_varices(texts: Iterable[str]) -> bool:
     return any(map(_PLAINLY_HIGH_RISK.search, told)) and not any(map(_NOT_PLAINLY.search, told))
 
 
-def _named(text: str) -> set[Problem]:
+def _named(text: str) -> frozenset[Problem]:
     lowered = text.lower()
     # A search for a fragment costs a twentieth of one for a pattern.
     perhaps = {problem for fragment, problems in _BY_FRAGMENT if fragment in lowered for problem in problems}
-    return {problem for problem in perhaps if _PROBLEM_PATTERNS[problem].search(text)}
+    return frozenset(problem for problem in perhaps if _PROBLEM_PATTERNS[problem].search(text))
 
 
 def procedures_in(texts: Iterable[str]) -> frozenset[ProcedureKind]:
     """Return the procedures that `texts` name."""
-    found: set[ProcedureKind] = set()
-    for text in texts:
-        if _NEGATED.match(text):
-            continue
-        found |= {kind for kind, pattern in _PROCEDURE_PATTERNS.items() if pattern.search(text)}
-    return frozenset(found)
+    return _NO_PROCEDURE.union(*map(_procedures, texts))
+
+
+@_of_a_term
+def _procedures(text: str) -> frozenset[ProcedureKind]:
+    if _NEGATED.match(text):
+        return _NO_PROCEDURE
+    return frozenset(kind for kind, pattern in _PROCEDURE_PATTERNS.items() if pattern.search(text))

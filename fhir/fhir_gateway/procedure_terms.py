@@ -52,8 +52,7 @@ def procedure_kinds(
     codes: Iterable[tuple[str, str]], texts: Iterable[str], category: Iterable[tuple[str, str]]
 ) -> Mapping[ProcedureKind, bool]:
     """Return what a procedure is, and of each whether that is known by its words alone."""
-    coded = {_CODES[code] for code in codes if code in _CODES}
-    found = {kind: False for kind in ProcedureKind if kind in coded}
+    found = {_CODES[code]: False for code in codes if code in _CODES}
     if _SURGICAL in category:
         found[ProcedureKind.SURGERY] = False
     for kind in procedures_in(texts):

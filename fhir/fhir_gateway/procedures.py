@@ -23,6 +23,9 @@ _STATUSES = {
 """FHIR EventStatus; stopped, on hold and unknown say neither that it was done nor that it was not."""
 
 
+_ORDER = {kind: place for place, kind in enumerate(ProcedureKind)}
+
+
 def procedure_facts(
     procedures: Iterable[Any], reports: Iterable[Entry], *, now: datetime
 ) -> tuple[ProcedureFact, ...]:
@@ -48,8 +51,7 @@ def procedure_facts(
         )
         for entry in reports
     ]
-    order = list(ProcedureKind)
-    return tuple(sorted(facts, key=lambda each: (order.index(each.kind), each.source.reference)))
+    return tuple(sorted(facts, key=lambda each: (_ORDER[each.kind], each.source.reference)))
 
 
 def _reported(entry: Entry) -> tuple[str, ...]:

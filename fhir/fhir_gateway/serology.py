@@ -84,9 +84,11 @@ def serology_facts(
     for test in SerologyTest:
         # All of them, however old: an earlier positive result counts beside a newer negative one.
         entries = observations.entries(test)
+        if not entries:
+            continue
         statements = [
             stated(entry, now, _answer)
-            for entry in (*entries, *(observations.on_anything if entries else ()))
+            for entry in (*entries, *observations.on_anything)
             if entry.observation.status != "entered-in-error"
         ]
         not_final = preliminary(entries, statements, now, _answer, finds=_is_positive)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
 from typing import Any
 
 SNOMED = "http://snomed.info/sct"
@@ -74,13 +73,21 @@ def raw_texts(concept: Any) -> tuple[str, ...] | None:
     """Return text and displays of a CodeableConcept that is JSON as parsed; None where any is no text."""
     if not isinstance(concept, dict):
         return None
-    texts = [concept.get("text")]
+    texts = []
+    if (text := concept.get("text")) is not None:
+        texts.append(text)
     if isinstance(codings := concept.get("coding"), list):
-        texts += [coding.get("display") for coding in codings if isinstance(coding, dict)]
+        for coding in codings:
+            display = coding.get("display") if isinstance(coding, dict) else None
+            if display is not None:
+                texts.append(display)
+    said: dict[str, None] = {}
     for text in texts:
-        if not isinstance(text, _TEXT_OR_NONE):
+        if not isinstance(text, str):
             return None
-    return _said(texts)
+        if text and not text.isspace():
+            said[text] = None
+    return tuple(said)
 
 
 _TEXT_OR_NONE = (str, type(None))
@@ -90,10 +97,7 @@ def texts_of(concept: Any) -> tuple[str, ...]:
     """Return text and displays of a CodeableConcept, each once."""
     if concept is None:
         return ()
-    return _said([concept.text, *[coding.display for coding in concept.coding or ()]])
-
-
-def _said(texts: Iterable[str | None]) -> tuple[str, ...]:
+    texts = (concept.text, *[coding.display for coding in concept.coding or ()])
     return tuple(dict.fromkeys([text for text in texts if text and not text.isspace()]))
 
 

@@ -134,6 +134,9 @@ _RATIO_UNITS = frozenset({"", "1", "inr", "ratio", "{inr}", "{ratio}"})
 """How the absence of a unit is written: UCUM's 1 and annotations, and the words of people."""
 
 
+_COMPARATORS = {each.value: each for each in Comparator}
+
+
 class UnusableQuantity(UnusableValue):
     """The quantity has no value or unit that can be relied upon; the message says why, in our words."""
 
@@ -180,10 +183,9 @@ class UnitConverter:
         low, high = definition.limits[unit]
         if not low <= converted <= high:
             raise UnusableQuantity("its value is impossible in its unit")
-        try:
-            comparator = Comparator(reported.comparator or "")
-        except ValueError as error:
-            raise UnusableQuantity("its comparator is not known") from error
+        comparator = _COMPARATORS.get(reported.comparator or "")
+        if comparator is None:
+            raise UnusableQuantity("its comparator is not known")
         return Quantity(value=converted, unit=unit, comparator=comparator), is_approximate
 
     def in_unit(self, measured: Analyte, reported: Any, unit: str) -> float:
