@@ -58,6 +58,7 @@ def create_app(
     ConfigError
         A key set of a configured issuer cannot be read.
     """
+    book, windows = config.rules.book(), config.record.windows()
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = config.web.maximum_request_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider
@@ -78,8 +79,8 @@ def create_app(
             converter=unit_converter(),
             about_url=f"{config.web.url}/about",
             smart_launch_url=config.web.smart_launch_url,
-            book=config.rules.book(),
-            windows=config.record.windows(),
+            book=book,
+            windows=windows,
         ),
         servers=RecordServers(config.fetch),
         records=records,
@@ -90,7 +91,7 @@ def create_app(
     _add_headers(app, config.web.cors_origins)
     _add_course_of_a_call(app, hooks, edges)
     app.register_blueprint(hooks.blueprint())
-    app.register_blueprint(about_page(config.rules.book(), config.record.windows()))
+    app.register_blueprint(about_page(book, windows))
     app.register_blueprint(openapi_page(config.web.url))
 
     @app.get("/healthz")

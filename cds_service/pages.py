@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 
@@ -43,13 +44,17 @@ def about_page(book: RuleBook = RULE_BOOK, windows: RecordWindows | None = None)
     there any more rather than to rules that it does not rest on.
     """
     pages = Blueprint("pages", __name__)
-    rules = Markup(_rendered(rules_page(book, windows)))  # noqa: S704 - rendered without raw HTML
+
+    @functools.cache
+    def rules() -> Markup:
+        # When somebody asks: it takes as long as all else that the application is built of.
+        return Markup(_rendered(rules_page(book, windows)))  # noqa: S704 - rendered without raw HTML
 
     @pages.get("/about")
     def about() -> str:
         if request.args.get("rules", book.version) != book.version:
             raise NotFound
-        return render_template_string(_ABOUT, rules=rules)
+        return render_template_string(_ABOUT, rules=rules())
 
     return pages
 
