@@ -31,8 +31,9 @@ from pydantic import (
     model_validator,
 )
 
-_DATE = r"(19|20)[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
-_TIME = r"T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-](0[0-9]|1[0-2]):[0-5][0-9])"
+# Which days there are is left to the calendar.
+_DATE = r"(?:19|20)[0-9][0-9]-[01][0-9]-[0-3][0-9]"
+_TIME = r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?(?:Z|[+-](?:0[0-9]|1[0-2]):[0-5][0-9])"
 _DAY = re.compile(_DATE)
 _INSTANT = re.compile(_DATE + _TIME)
 
@@ -334,5 +335,5 @@ def evident_day(observation: Mapping[str, Any]) -> date | None:
         return None
     try:
         return date.fromisoformat(effective[:10])
-    except ValueError:  # 30 February
+    except ValueError:  # 30 February, month 13
         return None

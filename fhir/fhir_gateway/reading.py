@@ -10,7 +10,7 @@ read; an older one that is not plainly readable is read as well, so that it is t
 from __future__ import annotations
 
 import functools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -101,9 +101,9 @@ class Observations:
         """
         if about not in self._unread and about not in self._read:
             return ()
-        by_day: dict[date | None, list[Mapping[str, Any]]] = {}
+        by_day: defaultdict[date | None, list[Mapping[str, Any]]] = defaultdict(list)
         for resource in self._unread.pop(about, ()):
-            by_day.setdefault(evident_day(resource), []).append(resource)
+            by_day[evident_day(resource)].append(resource)
         found = [state(entry) for entry in self._read.get(about, ()) if _counts(entry)]
         settled = max((day for each in found if (day := _usable_on(each))), default=date.min)
         for day in sorted(by_day, key=lambda each: each or date.max, reverse=True):
