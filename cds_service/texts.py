@@ -12,7 +12,7 @@ from pathlib import Path
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 
-from model.phrase import Phrase
+from model.phrase import Phrase, english
 
 CATALOGUES = Path(__file__).parent / "locale"
 """`hcc-cds.pot`, and for each language `TAG/LC_MESSAGES/hcc-cds.mo`."""
@@ -37,7 +37,7 @@ class Texts:
         """
         if self is ENGLISH:
             # A phrase is its own English text.
-            return str(Phrase(text, values) if values and not isinstance(text, Phrase) else text)
+            return english(text, values) if values and not isinstance(text, Phrase) else str(text)
         if isinstance(text, Phrase):
             return self._filled(text.template, text.values)
         return self._filled(text, values) if values else self._look_up(text)

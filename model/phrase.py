@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Self
 
 
@@ -21,13 +22,17 @@ class Phrase(str):
 
     def __new__(cls, template: str, values: dict[str, object]) -> Self:
         """Put `values` into the places that `template` names in braces."""
-        english = values
-        if tuple in map(type, values.values()):
-            english = {name: _listed(value) for name, value in values.items()}
-        made = str.__new__(cls, template.format_map(english))
+        made = str.__new__(cls, english(template, values))
         made.template = template
         made.values = values
         return made
+
+
+def english(template: str, values: Mapping[str, object]) -> str:
+    """Return `template` with `values` in it, lists with commas."""
+    if tuple in map(type, values.values()):
+        values = {name: _listed(value) for name, value in values.items()}
+    return template.format_map(values)
 
 
 def _listed(value: object) -> object:

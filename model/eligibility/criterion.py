@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 
 from model.phrase import phrase
 
@@ -123,11 +124,7 @@ class Threshold:
     @property
     def words(self) -> str:
         """Number and unit as people say it."""
-        number = f"{self.value:g}"
-        if self.unit in ("1", "{score}"):
-            return phrase("{number}", number=number)
-        named = SHOWN_UNITS.get(self.unit)
-        return phrase("{number} {unit}", number=number, unit=phrase(named) if named else self.unit)
+        return _amount(self.value, self.unit)
 
     def __str__(self) -> str:
         return self.words
@@ -136,6 +133,15 @@ class Threshold:
     def default_text(self) -> str:
         """The rule book's own value, where a site has set another; else ''."""
         return "" if self.default is None else str(replace(self, value=self.default, default=None))
+
+
+@lru_cache(maxsize=256)
+def _amount(value: float, unit: str) -> str:
+    number = f"{value:g}"
+    if unit in ("1", "{score}"):
+        return phrase("{number}", number=number)
+    named = SHOWN_UNITS.get(unit)
+    return phrase("{number} {unit}", number=number, unit=phrase(named) if named else unit)
 
 
 SHOWN_UNITS = {

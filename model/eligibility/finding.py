@@ -171,7 +171,7 @@ def sources_of(*groups: Iterable[Sourced]) -> list[Source]:
 
 def references(sources: Iterable[Source]) -> tuple[str, ...]:
     """Return the references of `sources`, each once."""
-    return tuple(dict.fromkeys(source.reference for source in sources))
+    return tuple(dict.fromkeys([source.reference for source in sources]))
 
 
 def listed(names: Iterable[str]) -> str:

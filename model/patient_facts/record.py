@@ -130,7 +130,7 @@ class PatientFacts:
 
     def entries_on(self, *problems: Problem) -> tuple[ProblemFact, ...]:
         """Every entry on any of `problems`, whatever its status."""
-        return tuple(each for each in self.problems if each.problem in problems)
+        return tuple([each for each in self.problems if each.problem in problems])
 
     def now_has(self, *problems: Problem) -> bool | None:
         """Whether any of `problems` is recorded as active; None when that is not certain.

@@ -266,8 +266,7 @@ def _sentence(words: str) -> str:
 
 
 def _dna_low(case: Case, criterion: Criterion) -> Finding | None:
-    infection = _hepatitis_b(case)
-    if not infection.present or not case.facts.drugs_with(DrugRole.HBV_ANTIVIRAL):
+    if not case.facts.drugs_with(DrugRole.HBV_ANTIVIRAL) or not _hepatitis_b(case).present:
         return None
     lab = case.facts.lab(Analyte.HBV_DNA)
     if lab is None:
