@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import Any
 
 from fhir_gateway.drug_terms import (
     ATC_DRUGS,
@@ -16,39 +15,26 @@ from fhir_gateway.drug_terms import (
     RXNORM_DRUGS,
 )
 from fhir_gateway.other_drugs import OTHER_RXNORM, names_other_drugs_only, words
-from fhir_gateway.systems import ATC, RXNORM, codes, texts_of
+from fhir_gateway.systems import ATC, RXNORM
 from model.patient_facts import Drug, DrugRole
 
 _ATC_SUBSTANCE = re.compile(r"[A-Z][0-9]{2}[A-Z]{2}[0-9]{2}")
 """Level 5 of ATC: a code of a group alone does not tell the drug."""
 
 
-def drugs(concept: Any) -> frozenset[Drug]:
-    """Return the drugs of `concept` that matter: by code, and by whole word of its text and displays."""
-    return _drugs(codes(concept), texts_of(concept))
-
-
-def is_told(concept: Any) -> bool:
-    """Whether it is certain which of the drugs that matter `concept` means, if any.
-
-    An ATC code or an RxNorm code that we know decides. Otherwise each of its texts must be known word for
-    word: what is unknown may be a brand of any drug.
-    """
-    return _is_told(codes(concept), texts_of(concept))
-
-
 def certainly_of_no_role(pairs: tuple[tuple[str, str], ...], texts: tuple[str, ...]) -> bool:
     """Whether codes and texts as they came certainly mean a drug that does not matter."""
-    return not _drugs(pairs, texts) and _is_told(pairs, texts)
+    return not drugs(pairs, texts) and is_told(pairs, texts)
 
 
 def certainly_of_no_regimen(pairs: tuple[tuple[str, str], ...], texts: tuple[str, ...]) -> bool:
     """Whether codes and texts as they came certainly mean no drug that treats a tumour."""
-    return OF_REGIMENS.isdisjoint(drug.role for drug in _drugs(pairs, texts)) and _is_told(pairs, texts)
+    return OF_REGIMENS.isdisjoint(drug.role for drug in drugs(pairs, texts)) and is_told(pairs, texts)
 
 
 @functools.lru_cache(maxsize=4096)
-def _drugs(pairs: tuple[tuple[str, str], ...], texts: tuple[str, ...]) -> frozenset[Drug]:
+def drugs(pairs: tuple[tuple[str, str], ...], texts: tuple[str, ...]) -> frozenset[Drug]:
+    """Return the drugs that matter, by code, and by whole word of the texts."""
     coded = {drug for system, code in pairs if (drug := _coded(system, code)) is not None}
     named: set[Drug] = set()
     for text in texts:
@@ -60,9 +46,14 @@ def _drugs(pairs: tuple[tuple[str, str], ...], texts: tuple[str, ...]) -> frozen
 
 
 @functools.lru_cache(maxsize=4096)
-def _is_told(pairs: tuple[tuple[str, str], ...], texts: tuple[str, ...]) -> bool:
+def is_told(pairs: tuple[tuple[str, str], ...], texts: tuple[str, ...]) -> bool:
+    """Whether it is certain which of the drugs that matter codes and texts mean, if any.
+
+    An ATC code or an RxNorm code that we know decides. Otherwise each of the texts must be known word for
+    word: what is unknown may be a brand of any drug.
+    """
     # A drug that may hold a diuretic beside it, as "propranolol comp", must be known word for word as well.
-    if any(drug.role not in _ORDINARY for drug in _drugs(pairs, texts)):
+    if any(drug.role not in _ORDINARY for drug in drugs(pairs, texts)):
         return True
     if any(_is_surely_other(system, code) for system, code in pairs):
         return True

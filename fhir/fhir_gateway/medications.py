@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from fhir.resources.R4B.codeableconcept import CodeableConcept
-
 from fhir_gateway.dosage import daily_dose, is_systemic, only_dosage
 from fhir_gateway.drugs import OF_REGIMENS, ORDER, drugs, is_told
 from fhir_gateway.parsing import Belonging, UnreadableResource, Whose, day_of, parse, reference_to
-from fhir_gateway.systems import texts_of, words_of
+from fhir_gateway.systems import codes, texts_of, words_of
 from model.patient_facts import ActiveDrug, Drug, DrugRole, Source
 
 _ORDERS = frozenset({"order", "original-order", "reflex-order", "filler-order", "instance-order"})
@@ -62,38 +60,16 @@ class OrderedDrugs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedDrugs:
-    """How an order, or a dose given, names its drug."""
+    """How an order, a dose given, or one concept or word of either, names its drug."""
 
-    product: tuple[Any, ...]
-    """CodeableConcepts of the product, each by itself enough."""
-    ingredients: tuple[Any, ...]
-    """CodeableConcepts of its ingredients."""
-    ingredients_whole: bool = False
-    """Whether these are all of its ingredients."""
-
-    @property
-    def drugs(self) -> frozenset[Drug]:
-        """Those that matter to the rules."""
-        return frozenset(drug for concept in (*self.product, *self.ingredients) for drug in drugs(concept))
-
-    @property
-    def is_told(self) -> bool:
-        """Whether it certainly means no drug of the rules beside `drugs`."""
-        concepts = (*self.product, *self.ingredients)
-        if any(drugs(each) and is_told(each) for each in concepts):
-            return True
-        by_product = bool(self.product) and all(is_told(concept) for concept in self.product)
-        return by_product or (self.ingredients_whole and all(is_told(each) for each in self.ingredients))
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """All words for it."""
-        return tuple(text for each in (*self.product, *self.ingredients) for text in texts_of(each))
-
-    @property
-    def words(self) -> str:
-        """The record's words for it: from outside, to be escaped."""
-        return next((text for each in (*self.product, *self.ingredients) if (text := words_of(each))), "")
+    drugs: frozenset[Drug]
+    """Those that matter to the rules."""
+    is_told: bool
+    """Whether it certainly means no drug of the rules beside `drugs`."""
+    texts: tuple[str, ...]
+    """All words for it."""
+    words: str
+    """The record's words for it: from outside, to be escaped."""
 
 
 def medication_list(
@@ -320,11 +296,7 @@ def _medication_elsewhere(order: Any) -> str | None:
 
 
 def _is_told_by_words(display: Any) -> bool:
-    return (
-        isinstance(display, str)
-        and bool(display.strip())
-        and NamedDrugs(product=(CodeableConcept(text=display),), ingredients=()).is_told
-    )
+    return isinstance(display, str) and is_told((), (display,))
 
 
 def _contained_in(resource: Mapping[str, Any]) -> dict[str, Any]:
@@ -363,22 +335,53 @@ def named_drugs(
         Medications that came beside, by reference and by `fullUrl`.
     """
     if request.medicationCodeableConcept is not None:
-        return NamedDrugs(product=(request.medicationCodeableConcept,), ingredients=())
+        return _named([_name(request.medicationCodeableConcept)])
     reference = request.medicationReference
     if reference is None:
-        return NamedDrugs(product=(), ingredients=())
+        return _named([])
     contained = _contained_in(raw)
     medications = {**included, **contained} if contained else included
     literal = reference.reference or ""
     here = f"{fhir_base.rstrip('/')}/" if fhir_base else ""
     medication = medications.get(literal) or medications.get(literal.removeprefix(here))
-    product = [] if medication is None or medication.code is None else [medication.code]
+    product = [] if medication is None or medication.code is None else [_name(medication.code)]
     if reference.display:
-        product.append(CodeableConcept(text=reference.display))
+        product.append(_name_in_words(reference.display))
     listed = (medication.ingredient or ()) if medication is not None else ()
-    ingredients = tuple(each.itemCodeableConcept for each in listed if each.itemCodeableConcept is not None)
+    ingredients = [_name(each.itemCodeableConcept) for each in listed if each.itemCodeableConcept is not None]
+    return _named(product, ingredients, are_all=bool(listed) and len(ingredients) == len(listed))
+
+
+def _named(
+    product: Sequence[NamedDrugs], ingredients: Sequence[NamedDrugs] = (), *, are_all: bool = False
+) -> NamedDrugs:
+    """Return what the names of a product, each by itself enough, and of its ingredients come to.
+
+    Parameters
+    ----------
+    are_all
+        Whether `ingredients` are all that it holds.
+    """
+    names = (*product, *ingredients)
     return NamedDrugs(
-        product=tuple(product),
-        ingredients=ingredients,
-        ingredients_whole=bool(listed) and len(ingredients) == len(listed),
+        drugs=frozenset(drug for name in names for drug in name.drugs),
+        is_told=(
+            any(name.drugs and name.is_told for name in names)
+            or (bool(product) and all(name.is_told for name in product))
+            or (are_all and all(name.is_told for name in ingredients))
+        ),
+        texts=tuple(text for name in names for text in name.texts),
+        words=next((name.words for name in names if name.words), ""),
     )
+
+
+def _name(concept: Any) -> NamedDrugs:
+    pairs, texts = codes(concept), texts_of(concept)
+    return NamedDrugs(
+        drugs=drugs(pairs, texts), is_told=is_told(pairs, texts), texts=texts, words=words_of(concept)
+    )
+
+
+def _name_in_words(words: str) -> NamedDrugs:
+    texts = (words,) if words.strip() else ()
+    return NamedDrugs(drugs=drugs((), texts), is_told=is_told((), texts), texts=texts, words=words)
