@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+import sqlalchemy as sa
 from flask.testing import FlaskClient
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
@@ -28,11 +29,29 @@ from cds_service.store import Store, migrate
 _ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """A store on SQLite of its own."""
-    engine = create_engine(f"sqlite:///{tmp_path}/store/hcc-cds.sqlite", busy_timeout_s=5)
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite database in this version's schema, to be copied: migrating takes longer than most tests."""
+    path = tmp_path_factory.mktemp("schema") / "empty.sqlite"
+    engine = create_engine(f"sqlite:///{path}", busy_timeout_s=5)
     migrate(engine)
+    engine.dispose()
+    return path
+
+
+@pytest.fixture
+def engine(tmp_path: Path, empty_database: Path) -> Iterator[sa.Engine]:
+    """An SQLite database of its own, `store.sqlite`."""
+    path = tmp_path / "store.sqlite"
+    shutil.copyfile(empty_database, path)
+    opened = create_engine(f"sqlite:///{path}", busy_timeout_s=5)
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def store(engine: sa.Engine, tmp_path: Path) -> Iterator[Store]:
+    """A store on SQLite of its own."""
     opened = Store(engine, tmp_path)
     yield opened
     opened.close()

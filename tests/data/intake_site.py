@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An intake over SQLite and real files, and small DICOM files to put in; for `runpy.run_path`."""
 
+import shutil
 from io import BytesIO
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 from cds_service.engines import create_engine
 from cds_service.logs import configure_logs
 from cds_service.receiving import recorder
-from cds_service.store import Store, migrate
+from cds_service.store import Store
 from dicom_listener.archive import Archive
 from dicom_listener.intake import Intake, IntakeLimits, Taken
 from model.domain import derived_uid
@@ -44,10 +45,13 @@ def file(syntax: UID = ExplicitVRLittleEndian, sop_class: UID = CTImageStorage, 
 class Site:
     """An intake with what is behind it."""
 
-    def __init__(self, folder: Path, *, versioned: bool = False, **limits: object) -> None:
+    def __init__(
+        self, folder: Path, empty_database: Path, *, versioned: bool = False, **limits: object
+    ) -> None:
         self.database = folder / "site.sqlite"
+        if not self.database.exists():
+            shutil.copyfile(empty_database, self.database)
         engine = create_engine(f"sqlite:///{self.database}", busy_timeout_s=0.2)
-        migrate(engine)
         self.archive = Archive(folder / "archive")
         self.archive.prepare()
         self.store = Store(engine, self.archive.root)

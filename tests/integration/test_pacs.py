@@ -10,11 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from cds_service.complete_config import PacsConfig
-from cds_service.engines import create_engine
 from cds_service.pacs import build_pacs
-from cds_service.store import Store, migrate
+from cds_service.store import Store
 from dicom_listener.archive import Archive
 from dicom_listener.calling import Peer
 from dicom_listener.deliver import send
@@ -30,9 +30,7 @@ SLICES = 48
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    engine = create_engine(f"sqlite:///{tmp_path}/store.sqlite", busy_timeout_s=1)
-    migrate(engine)
+def store(engine: sa.Engine, tmp_path: Path) -> Iterator[Store]:
     opened = Store(engine, tmp_path / "archive")
     yield opened
     opened.close()

@@ -3,7 +3,6 @@
 
 import re
 from base64 import b64encode
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,9 +15,8 @@ from werkzeug.security import generate_password_hash
 
 from cds_service.administration import administration_page
 from cds_service.config import parse_config
-from cds_service.engines import create_engine
 from cds_service.logs import StudyRef
-from cds_service.store import DeliveryState, Store, WrittenReport, migrate
+from cds_service.store import DeliveryState, Store, WrittenReport
 from cds_service.web_config import AdministrationConfig
 from dicom_listener.instance import StoredInstance
 from model.domain import Patient, PatientKey, Rejection, RejectionReason, Study, derived_uid
@@ -29,15 +27,6 @@ STUDIES = [derived_uid(f"study {number}") for number in range(3)]
 PASSWORD = "correct horse"
 HASH = generate_password_hash(PASSWORD)
 REF = StudyRef(b"key")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    engine = create_engine(f"sqlite:///{tmp_path}/store.sqlite", busy_timeout_s=1)
-    migrate(engine)
-    opened = Store(engine, tmp_path)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -40,9 +40,8 @@ def trail(store):
 
 
 @pytest.fixture
-def tamper(tmp_path):
+def tamper(engine):
     """Runs SQL as somebody who owns the database and took the triggers away."""
-    engine = create_engine(f"sqlite:///{tmp_path}/store/hcc-cds.sqlite", busy_timeout_s=5)
 
     def run(*statements):
         with engine.begin() as connection:
@@ -51,8 +50,7 @@ def tamper(tmp_path):
             for each in statements:
                 connection.execute(sa.text(each))
 
-    yield run
-    engine.dispose()
+    return run
 
 
 def test_a_trail_that_nobody_touched_is_whole(trail):
@@ -68,14 +66,12 @@ def test_an_empty_trail_is_whole(trail):
     assert trail.verify().faults == ()
 
 
-def test_rows_can_be_neither_changed_nor_removed_by_our_own_software(trail, store, tmp_path):
+def test_rows_can_be_neither_changed_nor_removed_by_our_own_software(trail, engine):
     trail.append(entry())
-    engine = create_engine(f"sqlite:///{tmp_path}/store/hcc-cds.sqlite", busy_timeout_s=5)
 
     for statement in ("UPDATE audit SET entry = '{}'", "DELETE FROM audit"):
         with pytest.raises(sa.exc.IntegrityError, match="append-only"), engine.begin() as connection:
             connection.execute(sa.text(statement))
-    engine.dispose()
 
 
 SWAP = (
@@ -184,9 +180,8 @@ for number in range(40):
 """
 
 
-def test_several_processes_append_one_after_the_other(trail, tmp_path, repository):
-    url = f"sqlite:///{tmp_path}/store/hcc-cds.sqlite"
-    arguments = [sys.executable, "-c", APPEND, url, str(repository / "tests" / "unit")]
+def test_several_processes_append_one_after_the_other(trail, engine, repository):
+    arguments = [sys.executable, "-c", APPEND, str(engine.url), str(repository / "tests" / "unit")]
 
     processes = [subprocess.Popen(arguments, cwd=repository) for _ in range(3)]
 

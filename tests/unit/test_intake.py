@@ -53,14 +53,14 @@ Site, file, INSTANCE, STUDY = _made.Site, _made.file, _made.INSTANCE, _made.STUD
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with closing(Site(tmp_path)) as made:
+def site(tmp_path: Path, empty_database: Path) -> Iterator[Site]:
+    with closing(Site(tmp_path, empty_database)) as made:
         yield made
 
 
 @pytest.fixture
-def versioning(tmp_path: Path) -> Iterator[Site]:
-    with closing(Site(tmp_path, versioned=True)) as made:
+def versioning(tmp_path: Path, empty_database: Path) -> Iterator[Site]:
+    with closing(Site(tmp_path, empty_database, versioned=True)) as made:
         yield made
 
 
@@ -169,12 +169,14 @@ def test_other_bytes_of_the_same_patient_withdraw_nothing(site: Site, change: di
     assert site.store.assessments.current([KEY]) == before
 
 
-def test_a_study_sent_again_as_a_new_version_is_in_doubt_no_longer(site: Site, tmp_path: Path) -> None:
+def test_a_study_sent_again_as_a_new_version_is_in_doubt_no_longer(
+    site: Site, tmp_path: Path, empty_database: Path
+) -> None:
     site.take(file())
     site.take(file(PatientID="0043"))
     in_doubt = site.store.received.is_disputed(STUDY)
 
-    with closing(Site(tmp_path, versioned=True)) as versioning:
+    with closing(Site(tmp_path, empty_database, versioned=True)) as versioning:
         taken = versioning.take(file(PatientID="0043"))
         late = versioning.take(file())
 
@@ -272,12 +274,12 @@ def test_an_instance_of_another_study_than_was_named_is_refused(site: Site) -> N
     assert taken.status is StorageStatus.DATASET_DOES_NOT_MATCH_SOP_CLASS
 
 
-def test_other_sop_classes_are_kept_or_refused_by_setting(tmp_path: Path) -> None:
+def test_other_sop_classes_are_kept_or_refused_by_setting(tmp_path: Path, empty_database: Path) -> None:
     document = file(sop_class=EncapsulatedPDFStorage)
 
-    with closing(Site(tmp_path, other_sop_classes=True)) as keeping:
+    with closing(Site(tmp_path, empty_database, other_sop_classes=True)) as keeping:
         kept = keeping.take(document)
-    with closing(Site(tmp_path, other_sop_classes=False)) as refusing:
+    with closing(Site(tmp_path, empty_database, other_sop_classes=False)) as refusing:
         refused = refusing.take(document)
         known = refusing.take(file())
 
@@ -304,8 +306,8 @@ def test_what_is_offered_is_what_is_taken() -> None:
     assert all(each.is_transfer_syntax and not each.is_private for each in TRANSFER_SYNTAXES)
 
 
-def test_an_object_beyond_the_limit_is_refused(tmp_path: Path) -> None:
-    with closing(Site(tmp_path, maximum_object_bytes=100)) as small:
+def test_an_object_beyond_the_limit_is_refused(tmp_path: Path, empty_database: Path) -> None:
+    with closing(Site(tmp_path, empty_database, maximum_object_bytes=100)) as small:
         assert small.take(file()).status is StorageStatus.OBJECT_TOO_LARGE
 
 

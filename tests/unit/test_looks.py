@@ -9,14 +9,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from pydicom import Dataset, dcmread
 from pynetdicom import AE, evt
 
 from cds_service.build import Shared
 from cds_service.completing import Completing
 from cds_service.config import parse_config
-from cds_service.engines import create_engine
-from cds_service.store import Store, migrate
+from cds_service.store import Store
 from dicom_listener.archive import Archive
 from dicom_listener.series import instance_at
 
@@ -118,9 +118,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    engine = create_engine(f"sqlite:///{tmp_path}/store.sqlite", busy_timeout_s=5)
-    migrate(engine)
+def store(engine: sa.Engine, tmp_path: Path) -> Iterator[Store]:
     opened = Store(engine, tmp_path / "archive")
     yield opened
     opened.close()

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The outbox and the transactions of storage commitment, on SQLite."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from cds_service.engines import create_engine
-from cds_service.store import AskedState, DeliveryState, Store, WrittenReport, migrate
+from cds_service.store import AskedState, DeliveryState, Store, WrittenReport
 from cds_service.store.commitments import Failure
 from dicom_listener.instance import StoredInstance
 from model.domain import derived_uid
@@ -19,15 +17,6 @@ LATER = NOW + timedelta(minutes=5)
 STUDY = derived_uid("study")
 TRANSACTION = derived_uid("transaction")
 CT = "1.2.840.10008.5.1.4.1.1.2"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    engine = create_engine(f"sqlite:///{tmp_path}/store.sqlite", busy_timeout_s=1)
-    migrate(engine)
-    opened = Store(engine, tmp_path)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

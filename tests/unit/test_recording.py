@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from cds_service.engines import create_engine
-from cds_service.store import Recorded, Store, migrate
+from cds_service.store import Recorded, Store
 from dicom_listener.instance import StoredInstance
 from model.domain import derived_uid
 
@@ -25,9 +24,7 @@ def commits() -> list[float]:
 
 
 @pytest.fixture
-def store(tmp_path: Path, commits: list[float]) -> Iterator[Store]:
-    engine = create_engine(f"sqlite:///{tmp_path}/store.sqlite", busy_timeout_s=1)
-    migrate(engine)
+def store(engine: sa.Engine, tmp_path: Path, commits: list[float]) -> Iterator[Store]:
     sa.event.listen(engine, "commit", lambda _connection: commits.append(time.monotonic()))
     opened = Store(engine, tmp_path)
     yield opened

@@ -11,9 +11,8 @@ import pytest
 
 from cds_service.config import ImageConfig, parse_config
 from cds_service.encoding import encode, outcome_from_json
-from cds_service.engines import create_engine
 from cds_service.stages import Stages, image_limits
-from cds_service.store import Revision, Store, migrate
+from cds_service.store import Revision, Store
 from dicom_listener.archive import Archive
 from dicom_listener.lesions import read_lesions
 from dicom_listener.measurement import measure_study
@@ -68,9 +67,7 @@ def lesion(instances):
 
 
 @pytest.fixture
-def store(tmp_path):
-    engine = create_engine(f"sqlite:///{tmp_path}/store.sqlite", busy_timeout_s=1)
-    migrate(engine)
+def store(engine, tmp_path):
     opened = Store(engine, tmp_path.parent)  # files of the study lie beside
     yield opened
     opened.close()

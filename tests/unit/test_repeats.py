@@ -184,14 +184,12 @@ def test_the_audit_trail_names_the_cards_that_were_left_out(shown):
     assert entry["rules"]
 
 
-def test_who_was_shown_what_is_kept_as_a_digest_and_forgotten_in_time(shown, tmp_path):
+def test_who_was_shown_what_is_kept_as_a_digest_and_forgotten_in_time(shown, engine):
     ehr, cards = shown
     ehr.now += timedelta(days=2)
     ask(ehr, user="Practitioner/2")
-    engine = sa.create_engine(f"sqlite:///{tmp_path}/store/hcc-cds.sqlite")
     with engine.connect() as connection:
         viewers = connection.execute(sa.text("SELECT DISTINCT viewer FROM card_viewers")).scalars().all()
-    engine.dispose()
 
     assert len(cards) > 0
     assert viewers == [ehr.records.trail.digest(b"Practitioner/2")]

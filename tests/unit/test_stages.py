@@ -2,7 +2,6 @@
 """The step that joins what was measured with the model, on a real store and the bundle that comes with us."""
 
 import runpy
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,10 +11,9 @@ import pytest
 
 from cds_service.config import parse_config
 from cds_service.encoding import decode, encode
-from cds_service.engines import create_engine
 from cds_service.imaging import Measured
 from cds_service.stages import Stages
-from cds_service.store import Revision, Store, migrate
+from cds_service.store import Revision, Store
 from dicom_listener.archive import Archive
 from dicom_listener.instance import StoredInstance
 from model.acquisition import AcquisitionFacts
@@ -25,15 +23,6 @@ from model.errors import ReportNotConformant
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 BUNDLE = load_bundle(demonstration_bundle_path())
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    engine = create_engine(f"sqlite:///{tmp_path}/store.sqlite", busy_timeout_s=1)
-    migrate(engine)
-    opened = Store(engine, tmp_path)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The store on SQLite."""
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -19,15 +18,6 @@ from model.errors import ArchiveUnavailable
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 STUDY = derived_uid("study")
 KEY = PatientKey(patient_id="0042", issuer="HOSPITAL")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    engine = create_engine(f"sqlite:///{tmp_path}/store.sqlite", busy_timeout_s=1)
-    migrate(engine)
-    opened = Store(engine, tmp_path)
-    yield opened
-    opened.close()
 
 
 def instance(tmp_path: Path, name: str, *, sha256: str = "aa", study: str = STUDY) -> StoredInstance:

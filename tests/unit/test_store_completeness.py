@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who looks after a study that is not whole, and what a card sees while newer images are assessed."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from cds_service.engines import create_engine
-from cds_service.store import Look, Recorded, Store, WrittenReport, migrate
+from cds_service.store import Look, Recorded, Store, WrittenReport
 from dicom_listener.instance import StoredInstance
 from model.domain import AwaitedOutcome, Patient, PatientKey, Rejection, RejectionReason, Study, derived_uid
 
@@ -16,15 +14,6 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 STUDY = derived_uid("study")
 KEY = PatientKey(patient_id="0042", issuer="HOSPITAL")
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    engine = create_engine(f"sqlite:///{tmp_path}/store.sqlite", busy_timeout_s=1)
-    migrate(engine)
-    opened = Store(engine, tmp_path)
-    yield opened
-    opened.close()
 
 
 def instance(tmp_path: Path, name: str, *, modality: str = "CT") -> StoredInstance:

@@ -39,8 +39,10 @@ AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with closing(Site(tmp_path, maximum_object_bytes=100_000, other_sop_classes=False)) as made:
+def site(tmp_path: Path, empty_database: Path) -> Iterator[Site]:
+    with closing(
+        Site(tmp_path, empty_database, maximum_object_bytes=100_000, other_sop_classes=False)
+    ) as made:
         yield made
 
 
