@@ -187,6 +187,10 @@ class Criterion:
     fixed: bool = False
     """No site can switch it off: without it a card could be about another patient, disease or drug."""
 
+    def __hash__(self) -> int:
+        # Those of one identifier, as a site's and the published one, are told apart when they are compared.
+        return hash(self.identifier)
+
     @property
     def statement(self) -> str:
         """What holds when the criterion is met, with the limits in force."""

@@ -137,23 +137,23 @@ def silent(criterion: Criterion, *, complete: bool = True, reason: str = "") -> 
     complete
         Whether that part of the record was read whole.
     reason
-        In place of the general words.
+        In place of the general words: ours, and nothing of the patient.
     """
+    return _silence(criterion, complete, reason)
+
+
+@lru_cache(maxsize=512)
+def _silence(criterion: Criterion, complete: bool, reason: str) -> Finding:
+    """Return the one finding of this silence: most criteria meet it in most records, and it is the same."""
     unread = "" if complete else " Not all of that part of the record could be read."
     return Finding(
         criterion=criterion,
         truth=Truth.UNKNOWN,
-        headline=_no_record_of(criterion.topic),
+        headline=phrase("no record of {topic}", topic=phrase(criterion.topic)),
         reason=(f"{reason or 'Nothing is on record, which is no negative.'}{unread}",),
         silent=True,
         unread=not complete,
     )
-
-
-@lru_cache(maxsize=256)
-def _no_record_of(topic: str) -> str:
-    """Return it once for each criterion: most of them are silent about most patients."""
-    return phrase("no record of {topic}", topic=phrase(topic))
 
 
 class Sourced(Protocol):

@@ -11,6 +11,7 @@ from cds_service.config import Config, load_config
 from cds_service.rules_page import rules_page
 from model.eligibility.assess import Quoted, Truth, assess
 from model.eligibility.criterion import Response, Severity, Strength
+from model.eligibility.finding import silent
 from model.eligibility.regimens import ATEZOLIZUMAB_BEVACIZUMAB, RegimenOrder
 from model.eligibility.rulebook import RULE_BOOK, SwitchedOff, ThresholdChange, site_rule_book
 from model.errors import ConfigError
@@ -82,6 +83,16 @@ def test_the_digest_is_the_same_every_time_and_changes_with_a_limit_and_with_a_c
 
     assert again.digest == RULE_BOOK.digest
     assert len({RULE_BOOK.digest, other_limit.digest, without.digest}) == 3
+
+
+def test_silence_is_told_of_the_criterion_in_use():
+    published = RULE_BOOK.criterion("R28")
+    changes = [ThresholdChange(criterion="R28", value=50)]
+    in_use = site_rule_book(RULE_BOOK, thresholds=changes).criterion("R28")
+
+    assert silent(published).criterion is published
+    assert silent(in_use).criterion is in_use
+    assert silent(in_use, complete=False) != silent(in_use)
 
 
 def test_a_limit_of_the_site_decides_and_the_finding_says_so():
