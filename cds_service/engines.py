@@ -23,17 +23,21 @@ def sqlite_module() -> Any:
 
 
 _WITHOUT_BEGIN = "without_begin"
-"""Option of connections to SQLite on which each statement is a transaction of its own."""
+"""Option of connections on which each statement is a transaction of its own."""
 
 
 def create_engine(url: str, *, busy_timeout_s: float) -> sa.Engine:
     """Return an engine whose SQLite transactions take the write lock at once and survive power loss.
 
-    Reads that should not wait for writers use `reading(engine)`.
+    Drivers begin nothing by themselves, so that what is executed on a raw connection waits for no writer.
     """
     parsed = sa.make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return sa.create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        engine = sa.create_engine(
+            parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, isolation_level="AUTOCOMMIT"
+        )
+        _begin_with(engine, "BEGIN")
+        return engine
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(
@@ -51,20 +55,20 @@ def create_engine(url: str, *, busy_timeout_s: float) -> sa.Engine:
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
+    _begin_with(engine, "BEGIN IMMEDIATE")
+    return engine
+
+
+def _begin_with(engine: sa.Engine, statement: str) -> None:
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
         if _WITHOUT_BEGIN not in connection.get_execution_options():
-            connection.connection.cursor().execute("BEGIN IMMEDIATE")
-
-    return engine
+            connection.connection.cursor().execute(statement)
 
 
 def reading(engine: sa.Engine) -> sa.Engine:
     """Return `engine`, from `create_engine`, for reads that do not wait for writers."""
-    if engine.dialect.name == "sqlite":
-        # Not AUTOCOMMIT: setting it and taking it back takes as long as to read.
-        return engine.execution_options(**{_WITHOUT_BEGIN: True})
-    return engine.execution_options(isolation_level="AUTOCOMMIT")
+    return engine.execution_options(**{_WITHOUT_BEGIN: True})
 
 
 def create_workflow_engine(url: str, *, busy_timeout_s: float) -> sa.Engine:

@@ -271,8 +271,7 @@ class Assessments:
             return None
         asked = {f"patient_id_{n}": key.patient_id for n, key in enumerate(keys)}
         asked |= {f"issuer_{n}": key.issuer for n, key in enumerate(keys)}
-        with self._database.read() as connection:
-            found = self._database.look_up(connection, _current(len(keys)), **asked)
+        found = self._database.look_up(_current(len(keys)), **asked)
         if not found:
             return None
         ((text, came_since),) = found

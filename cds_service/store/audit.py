@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -61,7 +60,8 @@ class AuditRows:
         """Add the row that follows the head, and do what else belongs to the same transaction."""
         with self._database.write() as connection:
             # SQLite's transaction holds the write lock already; PostgreSQL's waits here for its turn.
-            row = make_row(self._head(connection, _LOCK))
+            ((seq, digest),) = self._database.look_up_within(connection, _LOCK)
+            row = make_row(AuditHead(seq=seq, digest=digest))
             self._database.change(
                 connection,
                 _INSERT,
@@ -79,11 +79,7 @@ class AuditRows:
 
     def head(self) -> AuditHead:
         """Return where the trail ends."""
-        with self._database.read() as connection:
-            return self._head(connection, _LOOK)
-
-    def _head(self, connection: sa.Connection, statement: sa.Select[Any]) -> AuditHead:
-        ((seq, digest),) = self._database.look_up(connection, statement)
+        ((seq, digest),) = self._database.look_up(_LOOK)
         return AuditHead(seq=seq, digest=digest)
 
     def rows(self, *, up_to: int) -> Iterator[AuditRow]:

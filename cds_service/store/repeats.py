@@ -32,8 +32,7 @@ class Repeats:
         """
         known = {"iss": iss, "tenant": tenant, "viewer": viewer, "since": since}
         asked = {f"card_{n}": card for n, card in enumerate(cards)}
-        with self._database.read() as connection:
-            rows = self._database.look_up(connection, _dealt_with(len(asked)), **known, **asked)
+        rows = self._database.look_up(_dealt_with(len(asked)), **known, **asked)
         return frozenset(card for (card,) in rows)
 
 

@@ -24,8 +24,7 @@ class SeenJwts:
 
     def has(self, iss: str, jti: str) -> bool:
         """Whether a token was seen before; two calls at once may both hear no, until one is remembered."""
-        with self._database.read() as connection:
-            return bool(self._database.look_up(connection, _KNOWN, iss=iss, jti=jti))
+        return bool(self._database.look_up(_KNOWN, iss=iss, jti=jti))
 
     def remember(self, iss: str, jti: str, expires_at: datetime, *, now: datetime) -> bool:
         """Note a token as seen until it expires; False when it was seen before (a replay)."""
