@@ -21,7 +21,7 @@ from fhir_gateway.medications import OrderedDrugs, ordered_drugs
 from fhir_gateway.orders import ordered_services
 from fhir_gateway.parsing import UnreadableResource, Whose
 from fhir_gateway.patient import RecordPatient, is_deceased, record_patient
-from fhir_gateway.prefetch import PREFETCH, REQUIRED, read_prefetch
+from fhir_gateway.prefetch import PREFETCH, REQUIRED, is_absent
 from fhir_gateway.terminology import Finding
 from fhir_gateway.units import UnitConverter
 from model.domain import Outcome
@@ -209,8 +209,9 @@ class CardWriter:
 
 def _require(completed: Completed) -> None:
     prefetch = completed.resources
-    absent = read_prefetch({key: prefetch[key] for key in REQUIRED if key in prefetch}).absent
-    lacking = [key for key in REQUIRED if key in absent or (key == "patient" and prefetch[key] is None)]
+    lacking = [
+        key for key in REQUIRED if is_absent(prefetch, key) or (key == "patient" and prefetch[key] is None)
+    ]
     if lacking:
         raise PrefetchLacking(
             *(f"prefetch lacks {key}: {completed.lacking.get(key, 'it is empty')}" for key in lacking)

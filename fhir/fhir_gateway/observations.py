@@ -211,7 +211,11 @@ def preliminary(
     usable = [each for each in statements if each.value is not None]
     found = [
         each
-        for each in (stated(entry, now, decode, statuses=PRELIMINARY) for entry in entries)
+        for each in (
+            stated(entry, now, decode, statuses=PRELIMINARY)
+            for entry in entries
+            if entry.observation.status in PRELIMINARY
+        )
         if each.value is not None
         and finds(each.value)
         and not any(each.is_superseded_by(other) for other in usable)

@@ -95,15 +95,13 @@ def read_prefetch(prefetch: Mapping[str, Any]) -> Prefetched:
     absent, incomplete = set(), set()
     resources: list[Any] = []
     for key in PREFETCH:
-        if key not in prefetch:
+        if is_absent(prefetch, key):
             absent.add(key)
             continue
         content = prefetch[key]
         if content is None:
             continue
-        if not _is_resource(content) or _is_error(content):
-            absent.add(key)
-        elif content["resourceType"] != "Bundle":
+        if content["resourceType"] != "Bundle":
             resources.append(content)
             if key != "patient":
                 incomplete.add(key)  # one resource where the answer to a search was asked for
@@ -115,6 +113,14 @@ def read_prefetch(prefetch: Mapping[str, Any]) -> Prefetched:
     return Prefetched(
         resources=_each_once(resources), absent=frozenset(absent), incomplete=frozenset(incomplete)
     )
+
+
+def is_absent(prefetch: Mapping[str, Any], key: str) -> bool:
+    """Whether the client did not send `key`, or sent an error for it."""
+    if key not in prefetch:
+        return True
+    content = prefetch[key]
+    return content is not None and (not _is_resource(content) or _is_error(content))
 
 
 def _each_once(resources: Sequence[Any]) -> tuple[Any, ...]:
