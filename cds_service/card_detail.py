@@ -8,7 +8,7 @@ the rule behind a link, and in one line each what is to be done, what is silent,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import date
 from functools import cache
 from typing import Any
@@ -71,14 +71,19 @@ class Detail:
     rules_url: str
     """Absolute URL of the page of the rule book, where `#R10` is the criterion R10."""
     texts: Texts
+    _dates: Mapping[str, date] = field(init=False)
+    """Day of what is told, by its reference: a finding names its sources by reference only."""
+
+    def __post_init__(self) -> None:
+        dates: dict[str, date] = {}
+        _note_dates(self.facts, dates)
+        object.__setattr__(self, "_dates", dates)
 
     def findings(self, findings: Sequence[Finding], severity: Severity) -> list[str]:
         """Return what is not met, what is unknown and what is met, in that order and apart."""
         say = self.texts.say
-        dates: dict[str, date] = {}
-        _note_dates(self.facts, dates)
         sections = []
-        if not_met := [self._reason(each, dates) for each in findings if each.truth is Truth.NOT_MET]:
+        if not_met := [self._reason(each) for each in findings if each.truth is Truth.NOT_MET]:
             sections.append(_section(say(_TITLES[severity]), bullets(not_met)))
         told: list[str] = []
         shortly: list[Finding] = []
@@ -87,7 +92,7 @@ class Detail:
                 if _is_told_shortly(each):
                     shortly.append(each)
                 else:
-                    told.append(self._reason(each, dates))
+                    told.append(self._reason(each))
         if told:
             sections.append(_section(say("Unknown"), bullets(told)))
         sections += self._told_shortly(shortly)
@@ -99,7 +104,7 @@ class Detail:
             )
             sections.append(_line(say("Met"), len(met), against))
             # A criterion may be met and something still stand beside it, as other cancers do.
-            if remarks := [self._reason(each, dates) for each in met if _has_remark(each)]:
+            if remarks := [self._reason(each) for each in met if _has_remark(each)]:
                 sections.append(bullets(remarks))
         return sections
 
@@ -136,7 +141,7 @@ class Detail:
             told.append(f"{why}, {each.source.on.isoformat()}" if each.source.on else why)
         return "; ".join(told)
 
-    def _reason(self, finding: Finding, dates: Mapping[str, date]) -> str:
+    def _reason(self, finding: Finding) -> str:
         say = self.texts.say
         headline = say(finding.headline)
         reason = "".join(
@@ -150,7 +155,7 @@ class Detail:
         if reason and not finding.silent:
             parts.append(reason)
         if finding.sources:
-            parts.append(say("From {sources}.", sources=_listed_sources(finding.sources, dates)))
+            parts.append(say("From {sources}.", sources=_listed_sources(finding.sources, self._dates)))
         if finding.truth is Truth.UNKNOWN and (ask := self._ask(finding)):
             parts.append(say("To do: {ask}.", ask=ask))
         return " ".join([*parts, self._evidence(finding)])

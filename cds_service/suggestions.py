@@ -166,13 +166,12 @@ class Suggester:
     ) -> dict[str, Any]:
         names = {each: self.texts.say(each.value) for each in orderables}
         label = self.texts.say(group.value, names=", ".join(names.values()))
+        reason = self._reason()
         actions = [
             {
                 "type": "create",
                 "description": self.texts.say("Order {name}", name=name),
-                "resource": service_request(
-                    each, patient_id=self.patient_id, reason=self._reason(), words=name
-                ),
+                "resource": service_request(each, patient_id=self.patient_id, reason=reason, words=name),
             }
             for each, name in names.items()
         ]
