@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
-from joserfc import jws, jwt
+from joserfc import jws
 from joserfc.errors import JoseError
-from joserfc.jws import JWSRegistry
+from joserfc.jws import CompactSignature, JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 
 from cds_service.jwks import FetchedKeys, FileKeys, Freshness, KeySource, fitting
@@ -88,6 +88,8 @@ class Token:
 class _Issuer:
     config: IssuerConfig
     source: KeySource
+    registry: _Registry
+    """Of the algorithms that are accepted of it."""
 
     @property
     def client(self) -> Client:
@@ -100,11 +102,16 @@ class _Issuer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Unverified:
-    """What a token says before anything in it is believed: whose keys to try, and which."""
+    """What a token says before anything in it is believed: whose keys to try, and which.
+
+    Read once: what is believed afterwards is the very content whose signature was checked.
+    """
 
     issuer: _Issuer
     alg: str
     kid: str
+    signed: CompactSignature
+    claims: dict[str, Any]
 
 
 class Authenticator:
@@ -127,7 +134,11 @@ class Authenticator:
 
     def __init__(self, settings: WebConfig, seen: SeenTokens, *, report: Callable[[str, str], None]) -> None:
         self._issuers = {
-            (each.iss, each.tenant): _Issuer(config=each, source=_key_source(each, settings, report))
+            (each.iss, each.tenant): _Issuer(
+                config=each,
+                source=_key_source(each, settings, report),
+                registry=_Registry(algorithms=each.algorithms, strict_check_header=False),
+            )
             for each in settings.issuers
         }
         self._skew_s = round(settings.clock_skew_s)
@@ -145,15 +156,17 @@ class Authenticator:
         said = self._read(token)
         issuer, iss = said.issuer, said.issuer.config.iss
         try:
-            decoded = jwt.decode(
-                token,
+            is_theirs = jws.validate_compact(
+                said.signed,
                 # By `kid`; a key whose own `alg` or `use` says otherwise is refused.
                 fitting(issuer.source.keys(said.kid), said.alg),
-                registry=_Registry(algorithms=issuer.config.algorithms, strict_check_header=False),
+                registry=issuer.registry,
             )
         except (JoseError, ValueError, TypeError) as error:
             raise Unauthenticated("signature", iss) from error
-        claims = decoded.claims
+        if not is_theirs:
+            raise Unauthenticated("signature", iss)
+        claims = said.claims
         self._check_claims(claims, issuer.config, endpoint_url, now)
         return Token(
             client=issuer.client,
@@ -177,13 +190,14 @@ class Authenticator:
 
     def _read(self, token: bytes) -> _Unverified:
         try:
-            unverified = jws.extract_compact(token, registry=_Registry())
-            claims = json.loads(unverified.payload)
+            signed = jws.extract_compact(token, registry=_Registry())
+            claims = json.loads(signed.payload)
         except (JoseError, ValueError, TypeError, RecursionError) as error:
             raise Unauthenticated("malformed") from error
-        header = unverified.headers()
-        iss, tenant = (claims.get("iss"), claims.get("tenant")) if isinstance(claims, dict) else (None, None)
-        issuer = self._issuer(iss, tenant)
+        if not isinstance(claims, dict):
+            raise Unauthenticated("issuer")
+        header = signed.headers()
+        issuer = self._issuer(claims.get("iss"), claims.get("tenant"))
         alg, kid = header.get("alg"), header.get("kid")
         if not isinstance(alg, str) or alg not in issuer.config.algorithms:
             raise Unauthenticated("algorithm", issuer.config.iss)
@@ -192,7 +206,7 @@ class Authenticator:
         # A file of ours needs no `jku`, which is then neither fetched nor believed.
         if issuer.config.jwks_url and header.get("jku", issuer.config.jwks_url) != issuer.config.jwks_url:
             raise Unauthenticated("jku", issuer.config.iss)
-        return _Unverified(issuer=issuer, alg=alg, kid=kid)
+        return _Unverified(issuer=issuer, alg=alg, kid=kid, signed=signed, claims=claims)
 
     def _issuer(self, iss: Any, tenant: Any) -> _Issuer:
         if not isinstance(iss, str):
