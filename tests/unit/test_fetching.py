@@ -244,7 +244,8 @@ def test_point_15_the_token_goes_to_the_fhir_server_and_nowhere_else(site, fhir,
     answer = site.post(call(fhir))
 
     assert {headers["Authorization"] for _key, _path, headers in fhir.asked} == {f"Bearer {TOKEN}"}
-    kept = b"".join(each.read_bytes() for each in tmp_path.glob("store.sqlite*"))
+    kept = b"".join(each.read_bytes() for each in sorted(tmp_path.glob("store.sqlite*")))
+    assert kept.startswith(b"SQLite format 3")
     for place in (answer.data, site.log.getvalue().encode(), kept):
         assert TOKEN.encode() not in place
 
