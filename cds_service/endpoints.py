@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, Response, g, jsonify, request
+from pydantic_core import to_json
 from werkzeug.exceptions import NotFound, UnsupportedMediaType
 
 from cds_service.auth import Authenticator, Client
@@ -146,7 +147,8 @@ class CdsHooks:
         writer = self._writer_for(call)
         cards = writer.answer(asked, now=now, record=record)
         call.cards = self._not_repeated(call, asked.hook, cards, now)
-        response = jsonify({"cards": call.cards})
+        # Flask's own encoder takes three times as long.
+        response = Response(to_json({"cards": call.cards}), mimetype="application/json")
         response.headers["Content-Language"] = writer.texts.tag
         return response
 
