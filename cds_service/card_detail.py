@@ -8,10 +8,10 @@ the rule behind a link, and in one line each what is to be done, what is silent,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from datetime import date
 from functools import cache
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from cds_service.markdown import bullets, escaped, link, table
 from cds_service.texts import Texts
@@ -381,14 +381,20 @@ def _note_dates(fact: Any, dates: dict[str, date]) -> None:
     if isinstance(fact, Source):
         if fact.on is not None:
             dates[fact.reference] = fact.on
-    elif isinstance(fact, tuple):
-        for each in fact:
+        return
+    for name in _told_by_sources(type(fact)):  # type: ignore[arg-type]  # mypy: a class is unhashable
+        value = getattr(fact, name)
+        for each in value if isinstance(value, tuple) else (value,):
             _note_dates(each, dates)
-    else:
-        for name in _names_of_fields(type(fact)):  # type: ignore[arg-type]  # mypy: a class is unhashable
-            _note_dates(getattr(fact, name), dates)
 
 
 @cache
-def _names_of_fields(kind: type) -> tuple[str, ...]:
-    return tuple(each.name for each in fields(kind)) if is_dataclass(kind) else ()
+def _told_by_sources(kind: type) -> tuple[str, ...]:
+    """Return the names of the fields of `kind` that may hold a source, or what holds one."""
+    return tuple(name for name, hint in get_type_hints(kind).items() if _may_hold_source(hint))
+
+
+def _may_hold_source(hint: Any) -> bool:
+    if isinstance(hint, type) and is_dataclass(hint):
+        return hint is Source or bool(_told_by_sources(hint))
+    return any(map(_may_hold_source, get_args(hint)))

@@ -16,6 +16,8 @@ _ESCAPES = str.maketrans(
 )
 """Emphasis, code, links, images, tables, strikethrough and autolinks; what HTML reads becomes entities."""
 
+_ESCAPED = re.compile(f"[{re.escape(''.join(map(chr, _ESCAPES)))}]")
+
 _AUTOLINK = re.compile(r"(:|www)(//|\.)", re.IGNORECASE)
 
 _MAX_LENGTH = 200
@@ -28,8 +30,10 @@ def escaped(text: str, limit: int = _MAX_LENGTH) -> str:
     line = " ".join(text.split())
     if len(line) > limit:
         line = line[: limit - 1] + "…"
+    if _ESCAPED.search(line):
+        line = line.translate(_ESCAPES)
     # What GitHub-flavoured Markdown links without any brackets; elsewhere a dot or colon is only that.
-    return _AUTOLINK.sub(r"\1\\\2", line.translate(_ESCAPES))
+    return _AUTOLINK.sub(r"\1\\\2", line) if ":" in line or "www" in line.lower() else line
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 
 from cds_service.texts import Texts
 from model.domain import derived_uid
@@ -65,7 +66,15 @@ def words_of(system: str, code: str) -> str:
 def override_reasons(severity: Severity, texts: Texts) -> list[dict[str, str]]:
     """Return `overrideReasons` of a card of that severity: codings, each with its display (cds-resp-4)."""
     return [
-        {"system": CODE_SYSTEM, "code": reason.value, "display": texts.say(reason.words)}
+        {"system": CODE_SYSTEM, "code": code, "display": display}
+        for code, display in _offered(severity, texts)
+    ]
+
+
+@lru_cache(maxsize=64)
+def _offered(severity: Severity, texts: Texts) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (reason.value, texts.say(reason.words))
         for reason in OverrideReason
         if reason not in _NOT_OFFERED[severity]
-    ]
+    )

@@ -27,9 +27,12 @@ from model.patient_facts import (
 _UUID_NAMESPACE = uuid.UUID("b9f322cb-f202-5a23-8c23-fac4fd9552ae")
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
+
+
 def stable_uuid(*content: object) -> str:
     """Return the uuid that always belongs to `content`, so that feedback can be joined to what was shown."""
-    return str(uuid.uuid5(_UUID_NAMESPACE, json.dumps(content, sort_keys=True, ensure_ascii=False)))
+    return str(uuid.uuid5(_UUID_NAMESPACE, _CANONICAL.encode(content)))
 
 
 class Group(StrEnum):

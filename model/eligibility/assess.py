@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import lru_cache
 
 from model.eligibility.criterion import Criterion, Scope
 from model.eligibility.finding import Finding, Quoted, Truth, listed
 from model.eligibility.judging import bleeding, general, immune, liver, order, regimen, vascular, viral
-from model.eligibility.judging.case import Case, Judges
+from model.eligibility.judging.case import Case, Judge, Judges
 from model.eligibility.judging.order import is_elsewhere
 from model.eligibility.left_aside import with_left_aside
 from model.eligibility.regimens import NOT_CHECKED, NOT_CHECKED_OF_OTHERS, RegimenOrder
@@ -98,16 +99,13 @@ def assess(
     score = liver_function(facts)
     case = Case(facts=facts, order=order, score=score, today=today)
     scopes = _WITHOUT_AN_ORDER if order is None else order.regimen.scopes
-    asked = [each for each in book.criteria if each.scope in scopes]
-    if order is not None and is_elsewhere(facts):
-        asked = [each for each in asked if each.identifier in _OF_THE_ORDER | _OF_THE_DRUG]
+    elsewhere = order is not None and is_elsewhere(facts)
     findings = [
         finding
-        for criterion in asked
-        if criterion.identifier not in _NOT_JUDGED_HERE
-        and (finding := _JUDGES[criterion.identifier](case, criterion)) is not None
+        for judge, criterion in _asked(book, scopes, elsewhere=elsewhere)
+        if (finding := judge(case, criterion)) is not None
     ]
-    if order is not None and is_elsewhere(facts):
+    if elsewhere:
         findings = [
             each for each in findings if each.criterion.identifier not in _OF_THE_DRUG or _stands_out(each)
         ]
@@ -117,13 +115,35 @@ def assess(
             each for each in findings if each.criterion.identifier != "R21" or each.truth is not Truth.MET
         ]
     off = [(each, reason) for each, reason in book.off if each.scope in scopes]
-    if off and not (order is not None and is_elsewhere(facts)):
+    if off and not elsewhere:
         findings.append(_switched_off(book.criterion("D05"), off))
+    if facts.unused:
+        findings = [with_left_aside(each, facts) for each in findings]
     return Eligibility(
-        findings=tuple(_with_site_limits(with_left_aside(each, facts)) for each in findings),
+        findings=tuple([_with_site_limits(each) for each in findings]),
         child_pugh=score,
         book=book,
         beside=_not_checked_of(order),
+    )
+
+
+@lru_cache(maxsize=64)
+def _asked(
+    book: RuleBook, scopes: frozenset[Scope], *, elsewhere: bool
+) -> tuple[tuple[Judge, Criterion], ...]:
+    """Return the criteria of `book` that are asked of such a regimen, each with its judge.
+
+    Parameters
+    ----------
+    elsewhere
+        Whether the order is for another disease.
+    """
+    return tuple(
+        (_JUDGES[each.identifier], each)
+        for each in book.criteria
+        if each.scope in scopes
+        and each.identifier not in _NOT_JUDGED_HERE
+        and (not elsewhere or each.identifier in _OF_THE_ORDER | _OF_THE_DRUG)
     )
 
 
@@ -153,11 +173,17 @@ def _switched_off(criterion: Criterion, off: list[tuple[Criterion, str]]) -> Fin
 
 def _with_site_limits(finding: Finding) -> Finding:
     """Return `finding` with a sentence on each limit that the site has changed."""
-    changed = [each for each in finding.criterion.thresholds if each.default is not None]
+    limits = _site_limits(finding.criterion)
+    return replace(finding, reason=(*finding.reason, limits)) if limits else finding
+
+
+@lru_cache(maxsize=256)
+def _site_limits(criterion: Criterion) -> str:
+    changed = [each for each in criterion.thresholds if each.default is not None]
     if not changed:
-        return finding
+        return ""
     words = listed(f"{each} instead of {each.default_text} ({each.meaning})" for each in changed)
-    return replace(finding, reason=(*finding.reason, f" Limit set by this site: {words}."))
+    return f" Limit set by this site: {words}."
 
 
 def liver_function(facts: PatientFacts) -> ChildPugh:

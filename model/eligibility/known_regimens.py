@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from model.eligibility.criterion import Scope
 from model.patient_facts import Drug, DrugRole
@@ -50,23 +51,28 @@ class Regimen:
     @property
     def scopes(self) -> frozenset[Scope]:
         """The sets of regimens that it belongs to: those of its criteria."""
-        roles = {drug.role for drug in self.drugs}
-        found = {Scope.ALL, *self.marks}
-        if DrugRole.CHECKPOINT_INHIBITOR in roles:
-            found.add(Scope.CHECKPOINT)
-            if DrugRole.ANTI_ANGIOGENIC not in roles:
-                found.add(Scope.CHECKPOINT_WITHOUT_ANTI_ANGIOGENIC)
-        if DrugRole.ANTI_ANGIOGENIC in roles:
-            found.add(Scope.ANTI_ANGIOGENIC)
-        if Drug.BEVACIZUMAB in self.drugs:
-            found.add(Scope.BEVACIZUMAB)
-        if Drug.RAMUCIRUMAB in self.drugs:
-            found.add(Scope.RAMUCIRUMAB)
-        if self.unsupported:
-            found.add(Scope.UNSUPPORTED)
-        if not self.has_criteria:
-            found.add(Scope.NO_CRITERIA)
-        return frozenset(found)
+        return _scopes(self)
+
+
+@lru_cache(maxsize=64)
+def _scopes(regimen: Regimen) -> frozenset[Scope]:
+    roles = {drug.role for drug in regimen.drugs}
+    found = {Scope.ALL, *regimen.marks}
+    if DrugRole.CHECKPOINT_INHIBITOR in roles:
+        found.add(Scope.CHECKPOINT)
+        if DrugRole.ANTI_ANGIOGENIC not in roles:
+            found.add(Scope.CHECKPOINT_WITHOUT_ANTI_ANGIOGENIC)
+    if DrugRole.ANTI_ANGIOGENIC in roles:
+        found.add(Scope.ANTI_ANGIOGENIC)
+    if Drug.BEVACIZUMAB in regimen.drugs:
+        found.add(Scope.BEVACIZUMAB)
+    if Drug.RAMUCIRUMAB in regimen.drugs:
+        found.add(Scope.RAMUCIRUMAB)
+    if regimen.unsupported:
+        found.add(Scope.UNSUPPORTED)
+    if not regimen.has_criteria:
+        found.add(Scope.NO_CRITERIA)
+    return frozenset(found)
 
 
 ATEZOLIZUMAB_BEVACIZUMAB = Regimen(

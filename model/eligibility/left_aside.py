@@ -86,7 +86,7 @@ def with_left_aside(finding: Finding, facts: PatientFacts) -> Finding:
 
     It stays as grave as it is: what is outdated says nothing of now, and what cannot be read nothing at all.
     """
-    if not facts.unused or finding.truth is not Truth.UNKNOWN:
+    if finding.truth is not Truth.UNKNOWN:
         return finding
     left = left_aside(facts, *_RESTS_ON.get(finding.criterion.identifier, ()))
     if not left:

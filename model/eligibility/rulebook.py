@@ -61,6 +61,9 @@ class RuleBook:
         )
         object.__setattr__(self, "digest", hashlib.sha256(canonical.encode()).hexdigest())
 
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
     def criterion(self, identifier: str) -> Criterion:
         """Return the criterion in use of that identifier.
 

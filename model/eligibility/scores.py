@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from model.patient_facts import Quantity, SignGrade
@@ -58,11 +58,12 @@ class ChildPugh:
     parts: tuple[ChildPughPart, ...]
     inr_confounded: bool
     """An anticoagulant is taken, so INR does not tell the liver's synthesis alone."""
+    points: Points = field(init=False)
+    """Fewest and most points, 5 to 15."""
 
-    @property
-    def points(self) -> Points:
-        """Fewest and most points, 5 to 15."""
-        return sum(p.points[0] for p in self.parts), sum(p.points[1] for p in self.parts)
+    def __post_init__(self) -> None:
+        fewest, most = zip(*[part.points for part in self.parts], strict=True)
+        object.__setattr__(self, "points", (sum(fewest), sum(most)))
 
     @property
     def classes(self) -> tuple[ChildPughClass, ChildPughClass]:

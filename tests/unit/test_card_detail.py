@@ -4,8 +4,13 @@
 import importlib.util
 import json
 import re
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
+from datetime import date, timedelta
+from enum import Enum
+from itertools import count
 from pathlib import Path
+from types import UnionType
+from typing import get_args, get_origin, get_type_hints
 
 import pytest
 from flask import Flask
@@ -17,6 +22,7 @@ from model.eligibility.criterion import RULES_VERSION
 from model.eligibility.finding import Finding, Quoted, Truth
 from model.eligibility.monitoring import MONITORING
 from model.eligibility.rulebook import RULE_BOOK, ThresholdChange, site_rule_book
+from model.patient_facts import BloodPressureFact, PatientFacts, Source
 
 _SPEC = importlib.util.spec_from_file_location(
     "card_example", Path(__file__).parents[1] / "data" / "card_example.py"
@@ -193,3 +199,36 @@ def test_limits_of_the_site_stand_in_the_statement_and_change_the_digest():
     assert f"[R10](<{RULES}#R10>) {book.criterion('R10').statement}" in detail
     assert "90 days" in book.criterion("R10").statement
     assert book.digest[:12] in detail
+
+
+def _filled(hint, numbers):
+    """Return a value of that type: one of everything in it, and every source another day."""
+    if get_origin(hint) is UnionType:
+        hint = get_args(hint)[0]
+    if hint is Source:
+        number = next(numbers)
+        return Source(reference=f"Any/{number}", on=date(2026, 1, 1) + timedelta(days=number), status="")
+    if get_origin(hint) in (tuple, frozenset):
+        return get_origin(hint)(_filled(each, numbers) for each in get_args(hint) if each is not Ellipsis)
+    if hint is BloodPressureFact:
+        return hint(systolic_mmhg=120.0, diastolic_mmhg=80.0, source=_filled(Source, numbers))
+    if is_dataclass(hint):
+        return hint(**{name: _filled(each, numbers) for name, each in get_type_hints(hint).items()})
+    if issubclass(hint, Enum):
+        return next(iter(hint))
+    return date(2026, 1, 1) if hint is date else hint(1)
+
+
+def test_the_day_is_told_of_whatever_part_of_the_record_decided():
+    numbers = count()
+    facts = _filled(PatientFacts, numbers)
+    sources = tuple(f"Any/{number}" for number in range(next(numbers)))
+    made = replace(example.decision(example.SETTLED), facts=facts)
+
+    assert len(sources) > len(fields(PatientFacts)) / 2
+    for number, source in enumerate(sources):
+        told = finding("R28", Truth.NOT_MET, sources=(source,))
+        eligibility = replace(made.eligibility, findings=(told,))
+        detail = example.cards(replace(made, eligibility=eligibility))[0]["detail"]
+
+        assert f"From {source} ({date(2026, 1, 1) + timedelta(days=number)})." in detail

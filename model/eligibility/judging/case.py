@@ -317,6 +317,7 @@ def bounds_within_limit(bounds: tuple[float, float], limit: float, *, at_least: 
     return True if high <= limit + slack else False if low > limit + slack else None
 
 
+@lru_cache(maxsize=256)
 def missing_lab(criterion: Criterion, analyte: Analyte) -> Finding:
     """Return that no valid value within its window is on record."""
     return silent(criterion, reason=phrase("No valid recent value of {analyte}.", analyte=analyte))
