@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 
 from fhir_gateway.drug_terms import (
@@ -14,6 +13,7 @@ from fhir_gateway.drug_terms import (
     DRUG_NAMES,
     RXNORM_DRUGS,
 )
+from fhir_gateway.keeping import of_terms
 from fhir_gateway.other_drugs import OTHER_RXNORM, names_other_drugs_only, words
 from fhir_gateway.systems import ATC, RXNORM
 from model.patient_facts import Drug, DrugRole
@@ -32,7 +32,7 @@ def certainly_of_no_regimen(pairs: tuple[tuple[str, str], ...], texts: tuple[str
     return OF_REGIMENS.isdisjoint(drug.role for drug in drugs(pairs, texts)) and is_told(pairs, texts)
 
 
-@functools.lru_cache(maxsize=4096)
+@of_terms
 def drugs(pairs: tuple[tuple[str, str], ...], texts: tuple[str, ...]) -> frozenset[Drug]:
     """Return the drugs that matter, by code, and by whole word of the texts."""
     coded = {drug for system, code in pairs if (drug := _coded(system, code)) is not None}
@@ -45,7 +45,7 @@ def drugs(pairs: tuple[tuple[str, str], ...], texts: tuple[str, ...]) -> frozens
     return frozenset(coded | named)
 
 
-@functools.lru_cache(maxsize=4096)
+@of_terms
 def is_told(pairs: tuple[tuple[str, str], ...], texts: tuple[str, ...]) -> bool:
     """Whether it is certain which of the drugs that matter codes and texts mean, if any.
 

@@ -222,6 +222,8 @@ def _certain(
     place
         The key of `PREFETCH` under which a fact comes, and its name.
     """
+    if not missing:
+        return facts, ()
     kept = tuple(fact for fact in facts if place(fact)[0] not in missing)
     left = tuple(
         Unused(name=place(fact)[1].value, reason=_LIST_NOT_WHOLE, source=fact.source)

@@ -72,7 +72,7 @@ def laboratory_facts(
     not_final: list[LabFact] = []
     unused: list[Unused] = []
     of_some = _windows(windows)
-    for analyte in Analyte:
+    for analyte in observations.of(Analyte):
         decode = functools.partial(_value, analyte=analyte, converter=converter)
         window = of_some.get(analyte, windows.blood)
         entries: list[Entry] = []

@@ -252,8 +252,10 @@ def medications_in(bundle: Any) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for entry in _entries(bundle):
-        medication = _medication(entry.get("resource"))
-        if medication is None:
+        resource = entry.get("resource")
+        if not isinstance(resource, dict) or resource.get("resourceType") != "Medication":
+            continue
+        if (medication := _medication(resource)) is None:
             continue
         found[reference_to(medication, "Medication")] = medication
         if medication.id:
@@ -276,7 +278,9 @@ def medications_wanted(bundles: Iterable[Any]) -> tuple[str, ...]:
         reference
         for bundle in bundles
         for entry in _entries(bundle)
-        if (reference := _medication_elsewhere(entry.get("resource"))) is not None
+        if isinstance(order := entry.get("resource"), dict)
+        and "medicationReference" in order
+        and (reference := _medication_elsewhere(order["medicationReference"])) is not None
     )
     if not named:
         return ()
@@ -284,9 +288,8 @@ def medications_wanted(bundles: Iterable[Any]) -> tuple[str, ...]:
     return tuple(reference for reference in named if reference not in included)
 
 
-def _medication_elsewhere(order: Any) -> str | None:
-    """Return the reference by which alone `order` names its drug; None where it needs none."""
-    named = order.get("medicationReference") if isinstance(order, dict) else None
+def _medication_elsewhere(named: Any) -> str | None:
+    """Return the reference by which alone an order names its drug as `named`; None where it needs none."""
     if not isinstance(named, dict):
         return None
     reference = named.get("reference")

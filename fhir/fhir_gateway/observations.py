@@ -189,7 +189,7 @@ def stated(
         issued=entry.observation.issued,
         source=source_of(entry.observation),
         problem=problem,
-        speaks=speaks(entry),
+        speaks=not problem or speaks(entry),
     )
 
 

@@ -233,7 +233,9 @@ class Whose:
             return Belonging.FOREIGN
         subject = resource.get("subject")
         reference = subject.get("reference") if isinstance(subject, dict) else None
-        return self._refers(reference if isinstance(reference, str) else None)
+        if not isinstance(reference, str):
+            return Belonging.DOUBTFUL
+        return Belonging.OWN if reference in self._usual else self._refers(reference)
 
     def _refers(self, reference: str | None) -> Belonging:
         if not reference:

@@ -128,12 +128,12 @@ def _each_once(resources: Sequence[Any]) -> tuple[Any, ...]:
 
     Then they contradict each other in the open, where choosing one would hide it.
     """
-    identities = [_identity(each) for each in resources]
-    if len(set(identities)) == len(identities):
+    if _are_different(resources):
         return tuple(resources)
     once: list[Any] = []
     places: dict[tuple[str, str], list[int]] = {}
-    for identity, resource in zip(identities, resources, strict=True):
+    for resource in resources:
+        identity = _identity(resource)
         held = places.setdefault(identity, []) if identity is not None else []
         for place in held:
             if _content(resource) == _content(once[place]) or _is_newer(once[place], resource):
@@ -145,6 +145,14 @@ def _each_once(resources: Sequence[Any]) -> tuple[Any, ...]:
             held.append(len(once))
             once.append(resource)
     return tuple(once)
+
+
+def _are_different(resources: Sequence[Any]) -> bool:
+    """Whether it is plain that none of `resources` comes in several versions, as it mostly is."""
+    try:
+        return len({(each["resourceType"], each["id"]) for each in resources}) == len(resources)
+    except (KeyError, TypeError):
+        return False
 
 
 def _content(resource: Mapping[str, Any]) -> dict[str, Any]:
@@ -197,7 +205,8 @@ def _entries(bundle: Mapping[str, Any]) -> list[Any]:
 def _is_whole(bundle: Mapping[str, Any], entries: Sequence[Any], *, sorted_by_us: bool) -> bool:
     """Whether `bundle` answers the search and holds all that was found, every entry being a resource."""
     for each in entries:
-        if not _is_resource(each) or _is_error(each):
+        kind = each.get("resourceType") if isinstance(each, dict) else None
+        if not isinstance(kind, str) or (kind == "OperationOutcome" and _is_error(each)):
             return False
     if not isinstance(bundle.get("entry", []), list):
         return False

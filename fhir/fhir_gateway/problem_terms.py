@@ -11,11 +11,11 @@ unhealed wound or breast-feeding: those are known by words alone, see `problem_w
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from fhir_gateway.keeping import of_terms
 from fhir_gateway.systems import ICD10, ICD10_CM, ICD10_GM, ICD10_SYSTEMS, SNOMED
 from model.patient_facts import Problem
 
@@ -247,7 +247,7 @@ _ICD10_CODES = {
 }
 
 
-@functools.lru_cache(maxsize=4096)
+@of_terms
 def meanings(system: str, code: str) -> tuple[Meaning, ...]:
     """Return the problems that a code stands for, ICD-10 written with its dot; () for none that we read."""
     if (system, code.upper()) in _LEAVES_OPEN:

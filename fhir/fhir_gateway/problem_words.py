@@ -6,11 +6,10 @@ A word never says that somebody has something: it only keeps us from saying that
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from collections.abc import Iterable, Mapping
 
+from fhir_gateway.keeping import of_terms
 from model.patient_facts import Problem, ProcedureKind
 
 _OESOPHAGUS = r"(?:o?e?sophag|ösophag|oesophag|gastric|gastro-?o?esoph|fundus|fundal|magen|kardia)"
@@ -253,23 +252,6 @@ def problem_patterns() -> Mapping[Problem, re.Pattern[str]]:
     return _PROBLEM_PATTERNS
 
 
-_TERM_MAX_LENGTH = 120
-"""A longer text is no term that comes again, and may tell of its patient: nothing of it is kept."""
-
-Said = TypeVar("Said")
-
-
-def _of_a_term(function: Callable[[str], Said]) -> Callable[[str], Said]:
-    """Return `function`, of which what it says of a term is kept."""
-    kept = functools.lru_cache(maxsize=4096)(function)
-
-    @functools.wraps(function)
-    def said(text: str) -> Said:
-        return kept(text) if len(text) <= _TERM_MAX_LENGTH else function(text)
-
-    return said
-
-
 _NO_PROBLEM: frozenset[Problem] = frozenset()
 _NO_PROCEDURE: frozenset[ProcedureKind] = frozenset()
 
@@ -279,7 +261,7 @@ def problems_in(texts: Iterable[str]) -> frozenset[Problem]:
     return _NO_PROBLEM.union(*map(_problems, texts))
 
 
-@_of_a_term
+@of_terms
 def _problems(text: str) -> frozenset[Problem]:
     named = _named(_NO_CANDIDATE.sub(" ", text))
     if not named or _RELATIVES.search(text) or _NEGATED.match(text):
@@ -295,7 +277,7 @@ def names_hcc(texts: Iterable[str]) -> bool:
     return any(map(_names_hcc, texts))
 
 
-@_of_a_term
+@of_terms
 def _names_hcc(text: str) -> bool:
     return bool(_HCC.search(text) and not _RELATIVES.search(text) and not _NEGATED.match(text))
 
@@ -310,7 +292,7 @@ def is_of_relatives(texts: Iterable[str]) -> bool:
     return any(map(_speaks_of_relatives, texts))
 
 
-@_of_a_term
+@of_terms
 def _speaks_of_relatives(text: str) -> bool:
     return _RELATIVES.search(text) is not None
 
@@ -333,7 +315,7 @@ def procedures_in(texts: Iterable[str]) -> frozenset[ProcedureKind]:
     return _NO_PROCEDURE.union(*map(_procedures, texts))
 
 
-@_of_a_term
+@of_terms
 def _procedures(text: str) -> frozenset[ProcedureKind]:
     if _NEGATED.match(text):
         return _NO_PROCEDURE

@@ -51,7 +51,7 @@ def problem_facts(
     An active entry that a refutation, which is not certainly older, contradicts is in doubt.
     """
     found = [fact for condition in conditions for fact in _of_condition(condition, now.date())]
-    for problem in _ORDER:
+    for problem in observations.of(_ORDER):
         found += [
             fact for entry in observations.entries(problem) for fact in _of_observation(problem, entry, now)
         ]

@@ -9,7 +9,6 @@ read; an older one that is not plainly readable is read as well, so that it is t
 
 from __future__ import annotations
 
-import functools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 
 from fhir_gateway.diagnoses import is_cancer_elsewhere
 from fhir_gateway.drugs import certainly_of_no_regimen, certainly_of_no_role
+from fhir_gateway.keeping import of_a_concept, of_terms
 from fhir_gateway.observation_terms import Topic, topic
 from fhir_gateway.observations import Entry, Statement
 from fhir_gateway.parsing import (
@@ -63,11 +63,10 @@ class Observations:
 
     def add(self, resource: Mapping[str, Any]) -> None:
         """Take in an Observation, JSON as parsed."""
-        codes = raw_codes(resource.get("code"))
-        if codes is None or not (codes or _has_text(resource)):
+        abouts = _evident_abouts(resource.get("code"))
+        if abouts is None:
             self._add_read(self._entry(resource))
             return
-        abouts = _abouts(codes)
         for about in abouts:
             self._unread.setdefault(about, []).append(resource)
         if not abouts and self.whose.owns_raw(resource) is not Belonging.OWN:
@@ -84,6 +83,10 @@ class Observations:
     def on_anything(self) -> tuple[Entry, ...]:
         """What may state anything, because it cannot be read what it is about."""
         return tuple(self._on_anything)
+
+    def of(self, abouts: Iterable[T]) -> tuple[T, ...]:
+        """Return those of `abouts` on which there is something that can be asked for."""
+        return tuple([each for each in abouts if each in self._unread or each in self._read])
 
     def entries(self, about: About) -> tuple[Entry, ...]:
         """Return all that is about `about`, for good: what is asked for once is read once."""
@@ -107,9 +110,14 @@ class Observations:
         found = [state(entry) for entry in self._read.get(about, ()) if _counts(entry)]
         settled = max((day for each in found if (day := _usable_on(each))), default=date.min)
         for day in sorted(by_day, key=lambda each: each or date.max, reverse=True):
+            is_before = day is not None and day < since
             is_older = day is not None and settled != date.min and day < settled - _DAY_EITHER_SIDE
             for resource in by_day[day]:
-                if is_older and self._is_passed_over(resource, day, since):
+                if (
+                    is_older
+                    and self.whose.owns_raw(resource) is Belonging.OWN
+                    and (is_before or plain(resource, "Observation") is not None)
+                ):
                     continue
                 new = [state(entry) for entry in self._entry(resource) if _counts(entry)]
                 settled = max((settled, *(day for each in new if (day := _usable_on(each)))))
@@ -117,11 +125,6 @@ class Observations:
         if found:
             found += [state(entry) for entry in self._on_anything if _counts(entry)]
         return tuple(found)
-
-    def _is_passed_over(self, resource: Mapping[str, Any], day: date | None, since: date) -> bool:
-        if self.whose.owns_raw(resource) is not Belonging.OWN:
-            return False
-        return (day is not None and day < since) or plain(resource, "Observation") is not None
 
     def _entry(self, resource: Mapping[str, Any]) -> tuple[Entry, ...]:
         try:
@@ -249,34 +252,43 @@ def _of_our_kinds(resources: Iterable[Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _concerns_condition(resource: Mapping[str, Any]) -> bool:
-    code = resource.get("code")
-    codes, texts = raw_codes(code), raw_texts(code)
+    return _may_be_a_problem(resource.get("code"))
+
+
+@of_a_concept
+def _may_be_a_problem(concept: Any) -> bool:
+    codes, texts = raw_codes(concept), raw_texts(concept)
     if codes is None or texts is None or not (codes or texts):
         return True
-    return _is_known_problem(codes) or bool(problems_in(texts)) or names_hcc(texts)
-
-
-@functools.lru_cache(maxsize=4096)
-def _is_known_problem(codes: tuple[tuple[str, str], ...]) -> bool:
-    return finding_of(codes) is not None or any(
-        meanings(*pair) or is_cancer_elsewhere(*pair) for pair in codes
+    return (
+        finding_of(codes) is not None
+        or any(meanings(*pair) or is_cancer_elsewhere(*pair) for pair in codes)
+        or bool(problems_in(texts))
+        or names_hcc(texts)
     )
 
 
 def _concerns_medication(resource: Mapping[str, Any]) -> bool:
-    concept = resource.get("medicationCodeableConcept")
     if "medicationReference" in resource:
         return True
-    codes, texts = raw_codes(concept), raw_texts(concept)
-    if codes is None or texts is None:
-        return True
-    if resource.get("status") in _OVER:
-        return not certainly_of_no_regimen(codes, texts)
-    return not certainly_of_no_role(codes, texts)
+    may_matter = _may_be_of_a_regimen if resource.get("status") in _OVER else _may_have_a_role
+    return may_matter(resource.get("medicationCodeableConcept"))
 
 
 _OVER = ("completed", "stopped")
 """Of what is over, only earlier treatment of the tumour matters."""
+
+
+@of_a_concept
+def _may_be_of_a_regimen(concept: Any) -> bool:
+    codes, texts = raw_codes(concept), raw_texts(concept)
+    return codes is None or texts is None or not certainly_of_no_regimen(codes, texts)
+
+
+@of_a_concept
+def _may_have_a_role(concept: Any) -> bool:
+    codes, texts = raw_codes(concept), raw_texts(concept)
+    return codes is None or texts is None or not certainly_of_no_role(codes, texts)
 
 
 def _concerns_procedure(resource: Mapping[str, Any]) -> bool:
@@ -297,7 +309,16 @@ _CONCERNS: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
 _WITH_JSON = ("MedicationRequest", "MedicationAdministration")
 
 
-@functools.lru_cache(maxsize=4096)
+@of_a_concept
+def _evident_abouts(concept: Any) -> frozenset[About] | None:
+    """Return what an Observation of this code is about; None where that cannot be read without reading it."""
+    codes = raw_codes(concept)
+    if codes is None or not (codes or isinstance(concept.get("text"), str)):
+        return None
+    return _abouts(codes)
+
+
+@of_terms
 def _abouts(codes: tuple[tuple[str, str], ...]) -> frozenset[About]:
     found: set[About] = {each.problem for pair in codes for each in meanings(*pair)}
     if (what := topic(codes)) is not None:
@@ -313,10 +334,6 @@ def _counts(entry: Entry) -> bool:
 
 def _usable_on(statement: Statement[T]) -> date | None:
     return statement.source.on if statement.value is not None else None
-
-
-def _has_text(resource: Mapping[str, Any]) -> bool:
-    return isinstance(resource["code"].get("text"), str)
 
 
 def _hidden(kind: str, resource: Any) -> frozenset[Finding | None]:

@@ -81,7 +81,7 @@ def serology_facts(
     facts: list[SerologyFact] = []
     found: list[SerologyFact] = []
     unused: list[Unused] = []
-    for test in SerologyTest:
+    for test in observations.of(SerologyTest):
         # All of them, however old: an earlier positive result counts beside a newer negative one.
         entries = observations.entries(test)
         if not entries:

@@ -138,7 +138,7 @@ def _statement(sign: Finding, entry: Entry, now: datetime) -> Statement[SignGrad
         issued=observation.issued,
         source=source_of(observation),
         problem=problem,
-        speaks=speaks(entry),
+        speaks=not problem or speaks(entry),
     )
 
 

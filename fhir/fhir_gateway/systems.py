@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from typing import Any
 
@@ -108,11 +107,12 @@ def words_of(concept: Any) -> str:
     return concept.text or next((coding.display for coding in concept.coding or () if coding.display), "")
 
 
-@functools.lru_cache(maxsize=4096)
 def _normal(system: str, code: str) -> tuple[str, str]:
     """Return ICD-10 codes with their dot and without the marks of dagger, asterisk and exclamation."""
     system, code = _SYSTEMS.get(system, system), code.strip()
-    match = _ICD10_CODE.fullmatch(code.upper()) if system in ICD10_SYSTEMS else None
+    if system not in ICD10_SYSTEMS:
+        return system, code
+    match = _ICD10_CODE.fullmatch(code.upper())
     if match is None:
         return system, code
     return system, match["category"] + (f".{match['rest']}" if match["rest"] else "")

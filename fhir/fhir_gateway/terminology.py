@@ -6,10 +6,10 @@ Only codes that the clinical reference gives as verified or well known; the unsu
 
 from __future__ import annotations
 
-import functools
 from enum import StrEnum
 from typing import Any
 
+from fhir_gateway.keeping import of_terms
 from fhir_gateway.observation_terms import topic
 from fhir_gateway.systems import (
     ATC,
@@ -157,7 +157,7 @@ def finding(concept: Any) -> Finding | None:
     return finding_of(codes(concept))
 
 
-@functools.lru_cache(maxsize=4096)
+@of_terms
 def finding_of(pairs: tuple[tuple[str, str], ...]) -> Finding | None:
     """Return the same of (system, code) pairs."""
     found = {_FINDINGS[code] for code in pairs if code in _FINDINGS} or {

@@ -10,8 +10,10 @@ from fhir.resources.R4B.codeableconcept import CodeableConcept
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fhir_gateway.drugs import drugs, is_told
+from fhir_gateway.keeping import of_a_concept
 from fhir_gateway.problem_words import is_of_relatives, names_hcc, problems_in, procedures_in
-from fhir_gateway.systems import ICD10, LOINC, SNOMED, codes, raw_codes, raw_texts, texts_of
+from fhir_gateway.systems import ATC, ICD10, LOINC, SNOMED, codes, raw_codes, raw_texts, texts_of
 
 _TEXTS = st.one_of(
     st.sampled_from(["Cirrhosis of liver", "HCC", " Ascites ", "C22.0"]),
@@ -70,6 +72,50 @@ class _Text(str):
     """A text of which it can be told whether anybody still holds it."""
 
     __slots__ = ("__weakref__",)
+
+
+_said = of_a_concept(lambda concept: (raw_codes(concept), raw_texts(concept)))
+_PARTS = st.one_of(st.none(), _TEXTS, _SYSTEMS, _CODES, st.text(min_size=121, max_size=124), _NO_TEXTS)
+_ANY_CODINGS = st.dictionaries(st.sampled_from(["system", "code", "display", "version"]), _PARTS)
+_ANY_CONCEPTS = st.one_of(
+    _PARTS,
+    st.fixed_dictionaries(
+        {},
+        optional={"text": _PARTS, "coding": st.one_of(_PARTS, st.lists(_ANY_CODINGS | _PARTS, max_size=2))},
+    ),
+)
+
+
+@given(st.lists(_ANY_CONCEPTS, min_size=1, max_size=4))
+def test_what_is_kept_of_a_concept_is_what_is_said_of_it_whatever_its_shape_and_whatever_came_before(
+    concepts,
+):
+    for concept in [*concepts, *concepts]:
+        assert _said(concept) == (raw_codes(concept), raw_texts(concept))
+
+
+@pytest.mark.parametrize("place", ["system", "code", "display", "text"])
+def test_nothing_is_kept_of_a_concept_with_a_long_text(place):
+    long = _Text("hepatocellular carcinoma, and nothing else was seen" * 5)
+    coding = {"system": SNOMED, "code": "109841003", "display": "HCC"}
+    concept = {"text": long} if place == "text" else {"text": "HCC"}
+    concept["coding"] = [coding if place == "text" else coding | {place: long}]
+    held = weakref.ref(long)
+
+    assert _said(concept) == (raw_codes(concept), raw_texts(concept))
+    del long, concept
+    assert held() is None
+
+
+@pytest.mark.parametrize("reader", [drugs, is_told])
+def test_nothing_is_kept_of_a_long_name_or_code_of_a_drug(reader):
+    name = _Text("Bevacizumab" + " as discussed with the patient's daughter" * 3)
+    code = _Text("bevacizumab-" + "0123456789" * 12)
+    held = weakref.ref(name), weakref.ref(code)
+
+    assert reader(((ATC, code),), (name,)) == reader((), ("Bevacizumab",))
+    del name, code
+    assert [each() for each in held] == [None, None]
 
 
 @pytest.mark.parametrize("reader", [problems_in, names_hcc, procedures_in, is_of_relatives])
