@@ -60,23 +60,22 @@ class Decision:
 
 def cards(decision: Decision) -> list[Card]:
     """Return at most one card of each severity, the gravest first."""
-    findings = decision.eligibility.findings
     if decision.order is None:
-        return [_Writer(decision).card(Severity.INFO, findings, has_inputs=True)]
+        return [_Writer(decision).card(Severity.INFO, decision.eligibility.findings, has_inputs=True)]
     if decision.silent_when_met and _has_nothing_to_say(decision):
         return []
     writer = _Writer(decision)
-    by_severity = {
-        severity: tuple(f for f in findings if f.severity is severity)
-        for severity in (Severity.CRITICAL, Severity.WARNING)
-    }
-    grave = {severity: listed for severity, listed in by_severity.items() if listed}
+    found: dict[Severity, list[Finding]] = {severity: [] for severity in Severity}
+    for finding in decision.eligibility.findings:
+        found[finding.severity].append(finding)
+    grave = [severity for severity in (Severity.CRITICAL, Severity.WARNING) if found[severity]]
     written = [
-        writer.card(severity, listed, has_inputs=index == 0)
-        for index, (severity, listed) in enumerate(grave.items())
+        writer.card(severity, found[severity], has_inputs=index == 0) for index, severity in enumerate(grave)
     ]
-    rest = tuple(f for f in findings if f.severity is Severity.INFO)
-    return [*written, writer.card(Severity.INFO, rest, has_inputs=not grave, follows=bool(grave))]
+    return [
+        *written,
+        writer.card(Severity.INFO, found[Severity.INFO], has_inputs=not grave, follows=bool(grave)),
+    ]
 
 
 def untold_order_card(patient_id: str, *, about_url: str, texts: Texts) -> Card:
@@ -127,6 +126,16 @@ def _has_nothing_to_say(decision: Decision) -> bool:
     )
 
 
+def _is_judged(decision: Decision) -> bool:
+    """Whether immunotherapy is ordered that the criteria were applied to."""
+    order = decision.order
+    return (
+        order is not None
+        and order.regimen.has_checkpoint_inhibitor
+        and not [f for f in decision.eligibility.findings if f.criterion.identifier in _NOT_JUDGED]
+    )
+
+
 class _Writer:
     """Writes the cards of one answer; remembers what it has suggested, to suggest nothing twice."""
 
@@ -147,6 +156,7 @@ class _Writer:
             drafted=decision.drafted,
         )
         self._suggested: set[Orderable] = set()
+        self._is_judged = _is_judged(decision)
 
     def card(
         self, severity: Severity, findings: Sequence[Finding], *, has_inputs: bool, follows: bool = False
@@ -179,7 +189,7 @@ class _Writer:
         if has_inputs:
             parts += [detail.inputs(), *detail.left_out()]
         if severity is Severity.INFO:
-            if self._is_judged():
+            if self._is_judged:
                 parts += [detail.monitoring(), detail.alternatives()]
             parts += [
                 detail.scope(whole=has_inputs),
@@ -195,22 +205,11 @@ class _Writer:
             parts.append(detail.scope(whole=has_inputs))
         return parts
 
-    def _is_judged(self) -> bool:
-        """Whether immunotherapy is ordered that the criteria were applied to."""
-        order = self._decision.order
-        return (
-            order is not None
-            and order.regimen.has_checkpoint_inhibitor
-            and not any(
-                each.criterion.identifier in _NOT_JUDGED for each in self._decision.eligibility.findings
-            )
-        )
-
     def _suggestions(self, severity: Severity, findings: Sequence[Finding]) -> list[Card]:
         # `patient-view` is looked at in passing; orders are offered where something is being ordered.
         if self._decision.order is None:
             return []
-        baseline = severity is Severity.INFO and self._is_judged()
+        baseline = severity is Severity.INFO and self._is_judged
         wanted = without(self._suggester.wanted(findings, baseline=baseline), self._suggested)
         self._suggested |= wanted.keys()
         return self._suggester.suggestions(wanted)

@@ -144,6 +144,8 @@ class Suggester:
         """
         wanted: dict[Orderable, bool] = {}
         for finding in findings:
+            if finding.truth is Truth.MET:
+                continue
             for orderable in self._asked_by(finding):
                 if not self._is_settled(orderable):
                     grave = finding.severity is not Severity.INFO
@@ -167,13 +169,13 @@ class Suggester:
     def _suggestion(
         self, group: Group, orderables: Sequence[Orderable], *, is_recommended: bool
     ) -> dict[str, Any]:
-        names = {each: self.texts.say(each.value) for each in orderables}
-        label = self.texts.say(group.value, names=", ".join(names.values()))
-        reason = self._reason()
+        say, reason = self.texts.say, self._reason()
+        names = {each: say(each.value) for each in orderables}
+        label = say(group.value, names=", ".join(names.values()))
         actions = [
             {
                 "type": "create",
-                "description": self.texts.say("Order {name}", name=name),
+                "description": say("Order {name}", name=name),
                 "resource": service_request(each, patient_id=self.patient_id, reason=reason, words=name),
             }
             for each, name in names.items()
@@ -190,9 +192,8 @@ class Suggester:
         return next((each.reference for each in hcc.sources if "/" in each.reference), "")
 
     def _asked_by(self, finding: Finding) -> tuple[Orderable, ...]:
+        """Return what to order on `finding`, which is not met or unknown."""
         identifier, facts = finding.criterion.identifier, self.facts
-        if finding.truth is Truth.MET:
-            return ()
         if identifier in _QUANTIFIED:
             much = facts.dipstick is not None and facts.dipstick.grade.pluses >= _MUCH_PROTEIN
             return (Orderable.URINE_PROTEIN_24H,) if much else ()

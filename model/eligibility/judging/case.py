@@ -258,11 +258,13 @@ def upper_limit(lab: LabFact) -> float | None:
     return lab.upper_limit
 
 
+_NO_UPPER_LIMIT = phrase("The report gives no upper limit of normal.")
+_NOT_OF_HEALTH = phrase("The upper limit that the report gives is none of healthy people.")
+
+
 def no_upper_limit(lab: LabFact) -> str:
     """Return why `upper_limit` returns none."""
-    if lab.upper_limit is None:
-        return phrase("The report gives no upper limit of normal.")
-    return phrase("The upper limit that the report gives is none of healthy people.")
+    return _NO_UPPER_LIMIT if lab.upper_limit is None else _NOT_OF_HEALTH
 
 
 def within_limit(lab: LabFact, limit: float, *, at_least: bool, unit: str = "") -> bool | None:
