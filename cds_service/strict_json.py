@@ -48,7 +48,7 @@ def parse_json(body: bytes) -> Any:
     if len(body) > MAX_SEPARATORS and _separators(body) > MAX_SEPARATORS:
         raise MalformedJson("the body has too many values")
     try:
-        document = from_json(body, allow_inf_nan=False, cache_strings="keys")
+        document = from_json(body, allow_inf_nan=False)
     except ValueError:
         return _examined(body)
     return document if _is_as_written(document, body) else _examined(body)
