@@ -48,7 +48,8 @@ def parse_json(body: bytes) -> Any:
     if len(body) > MAX_SEPARATORS and _separators(body) > MAX_SEPARATORS:
         raise MalformedJson("the body has too many values")
     try:
-        document = from_json(body, allow_inf_nan=False)
+        # Its cache of short texts outlives the call, and they may be a patient's.
+        document = from_json(body, allow_inf_nan=False, cache_strings="none")
     except ValueError:
         return _examined(body)
     return document if _is_as_written(document, body) else _examined(body)

@@ -10,6 +10,9 @@ from typing import Any, TypeVar, cast
 _TERM_MAX_LENGTH = 120
 """A longer text is no term that comes again, and may tell of its patient: nothing of it is kept."""
 
+_TERM_MAX_PARTS = 20
+"""A concept of more codings is kept as little: what one call leaves behind is to stay small."""
+
 Said = TypeVar("Said")
 Asked = TypeVar("Asked", bound=Callable[..., Any])
 
@@ -72,5 +75,5 @@ def _kept(function: Callable[..., Said]) -> Callable[..., Said]:
 
 def _is_short(part: Any) -> bool:
     if isinstance(part, tuple):
-        return all(map(_is_short, part))
+        return len(part) <= _TERM_MAX_PARTS and all(map(_is_short, part))
     return part is None or (isinstance(part, str) and len(part) <= _TERM_MAX_LENGTH)

@@ -60,8 +60,13 @@ def _moment(text: Any, instant: Callable[[str], datetime]) -> date:
     return _instant(text, instant) if isinstance(text, str) and "T" in text else _day(text)
 
 
+# No blank but a single space within: Unicode has more of them (U+2003, U+3000 ...).
 _Text = Annotated[
-    str, StringConstraints(pattern=r"^[!-~\u00a1-\uffef]+( [!-~\u00a1-\uffef]+)*$", max_length=200)
+    str,
+    StringConstraints(
+        pattern=r"^[!-~\u00a1-\uffef&&\S]+( [!-~\u00a1-\uffef&&\S]+)*$",
+        max_length=200,
+    ),
 ]
 _Word = Annotated[str, StringConstraints(pattern=r"^[!-~]+$", max_length=200)]
 _Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9\-.]{1,64}$")]

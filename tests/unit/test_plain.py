@@ -210,6 +210,7 @@ _ODD = st.one_of(
     st.dates().map(str),
     st.datetimes(timezones=st.timezones()).map(lambda each: each.isoformat()),
     st.sampled_from([2**31, 10**30, 1e-7, -0.0, 5.0, "", " ", "a  b", " a", "a\n", "\u00a0", "5", "<", "~"]),
+    st.sampled_from(["\u2003", "x\u3000", "\u2028", "\u202fx", "x\u2003", "a \u2009b", "a\u2003b", "\u1680"]),
     st.sampled_from(["2026", "2026-11", "2026-02-30", "1899-12-31", "0000-01-01", "2026-11-20T24:00:00Z"]),
     st.sampled_from([f"2026-11-20T10:00:{end}" for end in ("00", "60Z", "00.1234567Z", "00z", "00+14:00")]),
     st.sampled_from(["2026-11-20t10:00:00Z", "2026-11-20T10:00Z", "2026-11-20T00:00:00-00:00", "1", "T"]),

@@ -85,3 +85,12 @@ def test_nesting_is_allowed_up_to_the_limit_and_no_further(opening, closing):
     assert parse_json((opening * deepest + "1" + closing * deepest).encode())
     with pytest.raises(MalformedJson, match="nested too deep"):
         parse_json((opening * (deepest + 1) + "1" + closing * (deepest + 1)).encode())
+
+
+def test_no_text_of_a_body_is_kept_for_the_next():
+    body = b'{"family": "Mustermann"}'
+
+    first, second = parse_json(body), parse_json(body)
+
+    assert first == second
+    assert first["family"] is not second["family"]

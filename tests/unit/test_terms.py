@@ -118,6 +118,15 @@ def test_nothing_is_kept_of_a_long_name_or_code_of_a_drug(reader):
     assert [each() for each in held] == [None, None]
 
 
+def test_nothing_is_kept_of_more_names_than_a_drug_has():
+    names = tuple(_Text(f"name {number}") for number in range(200))
+    held = [weakref.ref(each) for each in names]
+
+    assert drugs((), names) == frozenset()
+    del names
+    assert not any(each() for each in held[:-1])
+
+
 @pytest.mark.parametrize("reader", [problems_in, names_hcc, procedures_in, is_of_relatives])
 def test_a_long_text_is_read_as_a_short_one_and_nothing_of_it_is_kept(reader):
     words = "Liver cirrhosis with ascites and hepatocellular carcinoma, EGD done, his mother is well"
