@@ -194,9 +194,9 @@ class Authenticator:
             claims = json.loads(signed.payload)
         except (JoseError, ValueError, TypeError, RecursionError) as error:
             raise Unauthenticated("malformed") from error
-        if not isinstance(claims, dict):
-            raise Unauthenticated("issuer")
         header = signed.headers()
+        if not isinstance(claims, dict) or not isinstance(header, dict):
+            raise Unauthenticated("malformed")
         issuer = self._issuer(claims.get("iss"), claims.get("tenant"))
         alg, kid = header.get("alg"), header.get("kid")
         if not isinstance(alg, str) or alg not in issuer.config.algorithms:

@@ -92,6 +92,12 @@ TOKENS = {
     "kid that is a path": lambda ehr: strangers(ehr, kid="../../etc/passwd"),
     "kid that is SQL": lambda ehr: strangers(ehr, kid="' OR 1=1 --"),
     "oversize": lambda ehr: ehr.token(SERVICE, padding="x" * 10_000),
+    "header that is a list": lambda ehr: ".".join(
+        [base64url(b'["alg"]'), base64url(json.dumps(claims(ehr)).encode()), "e30"]
+    ),
+    "header that is a text": lambda ehr: ".".join(
+        [base64url(b'"alg"'), base64url(json.dumps(claims(ehr)).encode()), "e30"]
+    ),
     "deep payload": lambda _: "e30." + base64url(b"[" * 5000) + ".e30",
 }
 
@@ -367,9 +373,9 @@ def test_tokens_are_in_no_log_no_audit_trail_and_no_database(ehr, tmp_path):
     answers.append(ehr.post({"fhirAuthorization": authorization}))
 
     assert [each.status_code for each in answers] == [200, 401, 400]
-    kept = ehr.log.getvalue().encode() + b"".join(
-        each.read_bytes() for each in tmp_path.glob("store.sqlite*")
-    )
+    database = b"".join(each.read_bytes() for each in sorted(tmp_path.glob("store.sqlite*")))
+    assert database.startswith(b"SQLite format 3")
+    kept = ehr.log.getvalue().encode() + database
     kept += b"".join(each.data for each in answers)
     assert b"hook_answered" in kept
     assert b"https://ehr.example" in kept
