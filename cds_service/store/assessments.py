@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import cache
+from functools import lru_cache
 
 import sqlalchemy as sa
 
@@ -279,7 +279,7 @@ class Assessments:
         return AwaitedOutcome(study=outcome.study) if came_since else outcome
 
 
-@cache
+@lru_cache(maxsize=32)
 def _current(count: int) -> sa.Select[tuple[str, bool]]:
     """Return the statement for the newest outcome of a patient with `count` identifiers."""
     came_since = (

@@ -45,6 +45,10 @@ class _Compiled:
     """Values that the statement brings itself."""
 
 
+_MOST_COMPILED = 64
+"""There are a dozen, and one more for each number of identifiers that a patient has."""
+
+
 class Database:
     """Transactions; what they raise when the database is away is ArchiveUnavailable.
 
@@ -159,6 +163,8 @@ class Database:
         """Return `statement` for values of these `names`, compiled once."""
         compiled = self._compiled.get((statement, names))
         if compiled is None:
+            if len(self._compiled) >= _MOST_COMPILED:
+                self._compiled.clear()
             made = statement.compile(dialect=self._engine.dialect, column_keys=names)
             constants = {name: value for name, value in made.params.items() if name not in names}
             compiled = _Compiled(text=str(made), constants=_stored(constants))
