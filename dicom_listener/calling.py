@@ -21,6 +21,7 @@ from enum import StrEnum
 from typing import Any
 
 from pynetdicom import AE, evt
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from dicom_listener.checkpoint import Checkpoint
 from model.errors import PeerRefused, PeerUnavailable
@@ -56,7 +57,7 @@ def open_association(ae: Any, peer: Peer, *, evt_handlers: Any = (), **options: 
     options
         For pynetdicom's `associate`.
     """
-    return ae.associate(
+    assoc = ae.associate(
         peer.host,
         peer.port,
         ae_title=peer.ae_title,
@@ -64,6 +65,24 @@ def open_association(ae: Any, peer: Peer, *, evt_handlers: Any = (), **options: 
         evt_handlers=[(evt.EVT_CONN_OPEN, _bound), *evt_handlers],
         **options,
     )
+    if not assoc.is_established and not assoc.is_rejected:
+        _look_for_a_rejection(assoc)
+    return assoc
+
+
+def _look_for_a_rejection(assoc: Any) -> None:
+    """Note the rejection of `assoc` that came before pynetdicom looked.
+
+    It looks whether there is a connection before it looks for an answer, and a rejection ends the connection.
+    """
+    while (left := assoc.dul.receive_pdu(wait=False)) is not None:
+        if isinstance(left, A_ASSOCIATE) and left.result in (_REJECTED_PERMANENT, _REJECTED_TRANSIENT):
+            assoc.acceptor.primitive = left
+            assoc.is_rejected = True
+
+
+_REJECTED_PERMANENT, _REJECTED_TRANSIENT = 1, 2
+"""Result of an A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
 
 
 class Failure(StrEnum):
