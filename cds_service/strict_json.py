@@ -68,26 +68,25 @@ def _is_as_written(document: Any, body: bytes) -> bool:
     if any(space in body and space + b":" in body for space in _SPACES):
         return False
     names = 0
-    values: Iterable[Any] = [document]
-    for _ in range(MAX_DEPTH + 1):
-        others = [each for each in values if type(each) is not str]
-        if any(math.isinf(each) for each in others if type(each) is float):
+    for depth, (values, objects) in enumerate(_levels(document)):
+        if depth > MAX_DEPTH or any(math.isinf(each) for each in values if type(each) is float):
             return False
-        objects, arrays = _parted(others)
-        if not objects and not arrays:
-            return names == body.count(b'":')
         names += sum(map(len, objects))
-        values = _within(objects, arrays)
-    return False
+    return names == body.count(b'":')
 
 
-def _within(objects: list[dict[str, Any]], arrays: list[list[Any]]) -> Iterator[Any]:
-    return chain(chain.from_iterable(map(dict.values, objects)), chain.from_iterable(arrays))
-
-
-def _parted(values: list[Any]) -> tuple[list[dict[str, Any]], list[list[Any]]]:
-    # Exact types, for nothing else comes from the parser, and it is faster.
-    return [each for each in values if type(each) is dict], [each for each in values if type(each) is list]
+def _levels(document: Any) -> Iterator[tuple[list[Any], list[dict[str, Any]]]]:
+    """Yield the values that are no text, and the objects among them, by how deep they are nested."""
+    values: Iterable[Any] = [document]
+    while True:
+        # Exact types, for nothing else comes from the parser, and it is faster.
+        others = [each for each in values if type(each) is not str]
+        objects = [each for each in others if type(each) is dict]
+        arrays = [each for each in others if type(each) is list]
+        yield others, objects
+        if not objects and not arrays:
+            return
+        values = chain(chain.from_iterable(map(dict.values, objects)), chain.from_iterable(arrays))
 
 
 def _examined(body: bytes) -> Any:
@@ -136,10 +135,5 @@ def _require_whole_characters(document: Any) -> None:
 
 
 def _require_depth(document: Any) -> None:
-    objects, arrays = _parted([document])
-    for _ in range(MAX_DEPTH):
-        if not objects and not arrays:
-            return
-        objects, arrays = _parted([*_within(objects, arrays)])
-    if objects or arrays:
+    if any(depth > MAX_DEPTH for depth, _ in enumerate(_levels(document))):
         raise MalformedJson("the body is nested too deep")
