@@ -279,16 +279,22 @@ _OVER = ("completed", "stopped")
 """Of what is over, only earlier treatment of the tumour matters."""
 
 
-@of_a_concept
-def _may_be_of_a_regimen(concept: Any) -> bool:
-    codes, texts = raw_codes(concept), raw_texts(concept)
-    return codes is None or texts is None or not certainly_of_no_regimen(codes, texts)
+_Codes = tuple[tuple[str, str], ...]
 
 
-@of_a_concept
-def _may_have_a_role(concept: Any) -> bool:
-    codes, texts = raw_codes(concept), raw_texts(concept)
-    return codes is None or texts is None or not certainly_of_no_role(codes, texts)
+def _unless(certainly_not: Callable[[_Codes, tuple[str, ...]], bool]) -> Callable[[Any], bool]:
+    """Return whether a concept cannot be read, or is not `certainly_not` by its codes and texts."""
+
+    @of_a_concept
+    def may_be(concept: Any) -> bool:
+        codes, texts = raw_codes(concept), raw_texts(concept)
+        return codes is None or texts is None or not certainly_not(codes, texts)
+
+    return may_be
+
+
+_may_be_of_a_regimen = _unless(certainly_of_no_regimen)
+_may_have_a_role = _unless(certainly_of_no_role)
 
 
 def _concerns_procedure(resource: Mapping[str, Any]) -> bool:
