@@ -3,6 +3,7 @@
 
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +30,7 @@ from model.domain import derived_uid
 from model.training.phantom import phantom
 
 _START_TIMEOUT_S = 60.0
+_AHEAD = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("started_ahead.py"))))
 
 
 def wait_until(condition: Callable[[], Any], *, timeout_s: float, what: str) -> Any:
@@ -200,14 +203,18 @@ class Installation:
     dicom_port: int
     web_port: int
     config_path: Path
-    processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    started_ahead: Any
+    processes: list[Any] = field(default_factory=list)
     opened: list[Shared] = field(default_factory=list)
 
-    def start(self, command: str, *, program: list[str] | None = None) -> "subprocess.Popen[bytes]":
+    def start(self, command: str, *, program: list[str] | None = None) -> Any:
         """Start `hcc-cds COMMAND`, or `program` in its place, and wait until it answers."""
-        arguments = program or [sys.executable, "-m", "cds_service", "--config", str(self.config_path)]
-        with (self.folder / "log").open("ab") as log:
-            process = subprocess.Popen([*arguments, command], stderr=log, stdout=log)
+        run, *arguments = program or [sys.executable, "-m", "cds_service", "--config", str(self.config_path)]
+        if run == sys.executable and command != "serve":
+            process = self.started_ahead.start([*arguments, command], log=self.folder / "log")
+        else:
+            with (self.folder / "log").open("ab") as log:
+                process = subprocess.Popen([run, *arguments, command], stderr=log, stdout=log)
         self.processes.append(process)
         if command in ("listen", "serve"):
             wait_until(lambda: answers(self.dicom_port), timeout_s=_START_TIMEOUT_S, what="listener")
@@ -251,8 +258,16 @@ class Installation:
                 process.wait(60)
 
 
+@pytest.fixture(scope="session")
+def started_ahead() -> Iterator[Any]:
+    """Return what starts processes of ours quickly."""
+    made = _AHEAD.StartedAhead()
+    yield made
+    made.end()
+
+
 @pytest.fixture
-def installation(tmp_path: Path) -> Iterator[Callable[..., Installation]]:
+def installation(tmp_path: Path, started_ahead: Any) -> Iterator[Callable[..., Installation]]:
     """Return a function that configures an installation; TOML tables are added to its settings."""
     made: list[Installation] = []
 
@@ -291,7 +306,7 @@ system = "urn:oid:2.999.1"
 issuer = "HOSPITAL"
 {extra}
 """)
-        made.append(Installation(folder, dicom_port, web_port, folder / "hcc-cds.toml"))
+        made.append(Installation(folder, dicom_port, web_port, folder / "hcc-cds.toml", started_ahead))
         return made[-1]
 
     yield configure
