@@ -222,6 +222,10 @@ class Installation:
             wait_until(lambda: answers(self.web_port), timeout_s=_START_TIMEOUT_S, what="web")
         return process
 
+    def start_all(self) -> list[Any]:
+        """Start what `serve` starts, sooner than it does."""
+        return [self.start(each) for each in ("work", "web", "listen")]
+
     def log(self) -> list[dict[str, Any]]:
         """What was logged so far."""
         lines = (self.folder / "log").read_text().splitlines()

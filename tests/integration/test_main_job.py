@@ -151,7 +151,7 @@ def test_a_real_study_with_an_rtstruct_gets_a_seg_of_ours_and_every_value_comes_
     installation: Callable, orthanc, peer, dcmtk_environment, cases: Path, tmp_path: Path, modality: str
 ) -> None:
     site = installation(pacs=orthanc)
-    site.start("serve")
+    site.start_all()
     folder = cases / "ibsi_validation" / "STS_002" / modality
     study_instance_uid = dcmread(next(folder.rglob("*.dcm")), stop_before_pixels=True).StudyInstanceUID
 
@@ -203,7 +203,7 @@ def test_a_rejected_study_ends_in_a_stored_reason_and_a_card_that_names_it(
     installation: Callable, peer, dcmtk_environment, phantom_study: Callable, tmp_path: Path
 ) -> None:
     site = installation()
-    site.start("serve")
+    site.start_all()
     expected = {
         "0041": ("none", None, RejectionReason.NO_LESION),
         "0042": ("SEG", without_frame_of_reference, RejectionReason.NO_FRAME_OF_REFERENCE),
@@ -234,7 +234,7 @@ def test_a_late_instance_makes_a_revision_that_names_its_predecessor(
     installation: Callable, orthanc, peer, dcmtk_environment, phantom_study: Callable, tmp_path: Path
 ) -> None:
     site = installation(pacs=orthanc)
-    site.start("serve")
+    site.start_all()
     folder = tmp_path / "study"
     phantom_study(folder, SMALL)
     late = folder / "late.dcm"
@@ -266,7 +266,7 @@ def test_the_page_for_the_tumour_board_comes_back_from_the_pacs_as_it_was_writte
     installation: Callable, orthanc, peer, dcmtk_environment, phantom_study: Callable, tmp_path: Path
 ) -> None:
     site = installation("[report]\npdf = true", pacs=orthanc)
-    site.start("serve")
+    site.start_all()
     folder = tmp_path / "study"
     phantom_study(folder, SMALL, patient_id="ZZ-778899", patient_name="ZZUNMISTAKABLE^PERSON")
 

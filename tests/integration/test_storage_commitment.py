@@ -328,7 +328,7 @@ def test_one_revision_reaches_dicomweb_c_store_and_a_node_that_is_down_each_in_i
         [peer("storescp"), "--output-directory", str(received), str(storescp_port)], env=dcmtk_environment
     )
     try:
-        site.start("serve")
+        site.start_all()
         send_all(site.dicom_port, phantom_study(tmp_path / "study", STUDY))
         site.wait_for("report_delivered", count=4)
     finally:

@@ -203,7 +203,7 @@ def reported(
     """A study outlined by RTSTRUCT in the PACS with our three objects: its port, what was measured, files."""
     orthanc = start_orthanc(dicom_web)
     site = installation(pacs=orthanc)
-    site.start("serve")
+    site.start_all()
     *images, outline = phantom_study(tmp_path / "study", STUDY, outline="RTSTRUCT")
     orthanc.add([*images, outline])
     send_all(site.dicom_port, [*images, outline])

@@ -44,7 +44,7 @@ def test_a_study_that_arrives_is_in_the_record_and_new_outlines_replace_what_it_
     study = derived_uid("results out")
     medplum.patient(**PHANTOM)
     site = installation(server("ehr", medplum))
-    site.start("serve")
+    site.start_all()
     site.wait_for("working")
 
     send_all(site.dicom_port, phantom_study(tmp_path / "study", study))
@@ -76,19 +76,20 @@ def test_after_a_restart_a_suspended_score_is_withdrawn_and_a_new_server_gets_wh
     study = derived_uid("results out", "suspended")
     medplum.patient(**PHANTOM)
     site = installation(server("ehr", medplum))
-    serving = site.start("serve")
+    running = site.start_all()
     site.wait_for("working")
     send_all(site.dicom_port, phantom_study(tmp_path / "study", study))
     site.wait_for("report_delivered")
     outcome = site.shared().store.assessments.outcome(study)
     before = medplum.counts()
-    serving.terminate()
-    serving.wait(60)
+    for each in running:
+        each.terminate()
+        each.wait(60)
 
     digest = load_bundle(demonstration_bundle_path()).identity.bundle_digest
     with site.config_path.open("a") as settings:
         settings.write(server("later", medplum) + f'[model]\nsuspended = ["{digest}"]\n')
-    site.start("serve")
+    site.start_all()
     site.wait_for("report_delivered", count=2)
     (risk,) = medplum.all("RiskAssessment")
     answer = subprocess.run(
