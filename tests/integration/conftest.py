@@ -207,10 +207,16 @@ class Installation:
     processes: list[Any] = field(default_factory=list)
     opened: list[Shared] = field(default_factory=list)
 
-    def start(self, command: str, *, program: list[str] | None = None) -> Any:
-        """Start `hcc-cds COMMAND`, or `program` in its place, and wait until it answers."""
+    def start(self, command: str, *, program: list[str] | None = None, afresh: bool = False) -> Any:
+        """Start `hcc-cds COMMAND`, or `program` in its place, and wait until it answers.
+
+        Parameters
+        ----------
+        afresh
+            It shares no memory with what had imported everything before; nor does `serve`.
+        """
         run, *arguments = program or [sys.executable, "-m", "cds_service", "--config", str(self.config_path)]
-        if run == sys.executable and command != "serve":
+        if run == sys.executable and command != "serve" and not afresh:
             process = self.started_ahead.start([*arguments, command], log=self.folder / "log")
         else:
             with (self.folder / "log").open("ab") as log:

@@ -83,7 +83,8 @@ def listener(installation: Callable) -> Iterator:
     site.config_path.write_text(
         site.config_path.read_text().replace("[listen]", "[listen]\nmaximum_object_mb = 64\n")
     )
-    site.process = site.start("listen")
+    # Memory that it inherits could be used without being seen.
+    site.process = site.start("listen", afresh=True)
     yield site
     assert site.process.poll() is None, "the listener died"
 
